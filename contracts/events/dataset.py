@@ -1,0 +1,59 @@
+"""Dataset versions: frozen, content-hashed, never changed."""
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from contracts.events.base import BlobRef, ClassName, Event, Shape
+
+
+class DatasetRequested(Event):
+    """Freeze the labels now, whatever the card's policy says."""
+
+    TYPE: ClassVar[str] = "loopline.dataset.requested.v1"
+
+    why: str = Field("", max_length=500, description="For the history")
+
+
+class ClassCount(Shape):
+    """Images of one class in each split."""
+
+    label: ClassName = Field(examples=["defective"])
+    train: int = Field(ge=0, examples=[90])
+    validation: int = Field(ge=0, examples=[20])
+    test: int = Field(ge=0, examples=[44])
+
+
+class DatasetVersioned(Event):
+    """Labels were frozen into a dataset version. Starts a turn of the loop: its correlation id is minted here."""
+
+    TYPE: ClassVar[str] = "loopline.dataset.versioned.v1"
+
+    dataset_id: str = Field(description="First 16 hex digits of the manifest's content hash", pattern=r"^[0-9a-f]{16}$")
+    number: int = Field(description="1 for a project's first version, then one more each time", ge=1)
+    parent_id: str | None = Field(None, description="The version before", pattern=r"^[0-9a-f]{16}$")
+    manifest: BlobRef = Field(description="Parquet: sha256, uri, label, split, chosen, annotator, width, height")
+    classes: tuple[ClassName, ...] = Field(description="The classes in the card's order")
+    counts: tuple[ClassCount, ...] = Field(description="One a class, in the order of classes")
+    labels: int = Field(description="Images in this version", ge=1, examples=[400])
+    new_labels: int = Field(description="Labels that are new or changed since the parent", ge=0, examples=[200])
+
+    @property
+    def natural_key(self) -> str:
+        return self.dataset_id
+
+
+class FailedCheck(Shape):
+    """One data check that did not hold."""
+
+    check: str = Field(description="Its name", examples=["too-few-of-a-class"])
+    sentence: str = Field(description="What is wrong and what to do", examples=["cracked has 1 training image of 5"])
+    images: tuple[str, ...] = Field((), description="sha256 of the offending images, at most 100", max_length=100)
+
+
+class DatasetRejected(Event):
+    """The labels cannot become a dataset version."""
+
+    TYPE: ClassVar[str] = "loopline.dataset.rejected.v1"
+
+    checks: tuple[FailedCheck, ...] = Field(min_length=1)

@@ -1,0 +1,48 @@
+"""Versions on their way to the nodes."""
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from contracts.events.base import Event, Shape
+from contracts.events.model import ModelVersion
+
+
+class DeploymentStarted(Event):
+    """A rollout began."""
+
+    TYPE: ClassVar[str] = "loopline.deployment.started.v1"
+
+    version: ModelVersion
+    nodes: tuple[str, ...] = Field(description="The Triton nodes that will have it", min_length=1, examples=[["local"]])
+    replaces: int | None = Field(None, ge=1, description="The version that serves now")
+
+
+class NodeCheck(Shape):
+    """What one node answered."""
+
+    node: str = Field(examples=["local"])
+    load_s: float = Field(ge=0, description="Seconds until the model was ready")
+    golden_images: int = Field(ge=0)
+    largest_difference: float = Field(ge=0, description="Of any probability against PyTorch's")
+
+
+class DeploymentCompleted(Event):
+    """The version answers all traffic of its project."""
+
+    TYPE: ClassVar[str] = "loopline.deployment.completed.v1"
+
+    version: ModelVersion
+    checks: tuple[NodeCheck, ...]
+    replaces: int | None = Field(None, ge=1)
+    unloaded: tuple[int, ...] = Field((), description="Older versions that were taken off the nodes")
+
+
+class DeploymentFailed(Event):
+    """The version takes no traffic; what served before serves still."""
+
+    TYPE: ClassVar[str] = "loopline.deployment.failed.v1"
+
+    version: ModelVersion
+    node: str
+    reason: str

@@ -1,0 +1,78 @@
+"""A candidate beside the champion, on one test set."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from contracts.events.base import BlobRef, ClassName, Event, Sha256, Shape
+from contracts.events.training import TrainedModel, TrainingPlan
+
+
+class Interval(Shape):
+    """A number with its 95 % interval, all in 0..1. `value` is missing where it cannot be computed."""
+
+    value: float | None = Field(ge=0, le=1, examples=[0.86])
+    low: float | None = Field(None, ge=0, le=1, examples=[0.79])
+    high: float | None = Field(None, ge=0, le=1, examples=[0.91])
+
+
+class ClassMetrics(Shape):
+    """Of one class."""
+
+    label: ClassName
+    support: int = Field(ge=0, description="Test images of this class")
+    precision: Interval
+    recall: Interval
+
+
+class Metrics(Shape):
+    """Of one model on the test set."""
+
+    model_sha256: Sha256
+    test_images: int = Field(ge=0)
+    accuracy: Interval
+    macro_recall: Interval
+    roc_auc: Interval = Field(description="One against the rest, averaged over classes; Hanley and McNeil's interval")
+    classes: tuple[ClassMetrics, ...]
+    confusion: tuple[tuple[int, ...], ...] = Field(description="[true][answered], in the order of classes")
+
+
+class GateResult(Shape):
+    """One gate, its numbers and a sentence for a person."""
+
+    gate: str = Field(examples=["floor: recall.defective"])
+    passed: bool
+    value: float | None = Field(None, examples=[0.81])
+    limit: float | None = Field(None, examples=[0.7])
+    sentence: str = Field(examples=["Recall of defective is 81 %, at or above the floor of 70 %."])
+
+
+Verdict = Literal["passed", "failed", "cannot-be-judged"]
+
+
+class EvaluationCompleted(Event):
+    """The candidate was judged. A refusal is a verdict, not an error."""
+
+    TYPE: ClassVar[str] = "loopline.evaluation.completed.v1"
+
+    verdict: Verdict
+    sentence: str = Field(description="The verdict in a sentence")
+    gates: tuple[GateResult, ...]
+    candidate: Metrics
+    champion: Metrics | None = Field(None, description="Missing for a project's first model")
+    champion_version: int | None = Field(None, ge=1)
+    plan: TrainingPlan
+    dataset_number: int = Field(ge=1)
+    manifest: BlobRef
+    run_id: str
+    model: TrainedModel
+
+
+class EvaluationFailed(Event):
+    """The candidate could not be judged at all: an answer, not silence."""
+
+    TYPE: ClassVar[str] = "loopline.evaluation.failed.v1"
+
+    run_id: str
+    model_sha256: Sha256
+    reason: str = Field(description="What went wrong and what to do")

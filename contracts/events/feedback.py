@@ -1,0 +1,33 @@
+"""What people say about answers."""
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from contracts.events.base import ClassName, Event, ImageRef
+
+
+class FeedbackGiven(Event):
+    """A person looked at a prediction and says what is right. Becomes an annotation in Label Studio."""
+
+    TYPE: ClassVar[str] = "loopline.feedback.given.v1"
+
+    prediction_id: str
+    image: ImageRef = Field(description="As in the prediction")
+    predicted: ClassName
+    correct: ClassName = Field(description="The true class; the predicted one where the answer was right")
+    given_by: str = Field(max_length=200, examples=["inspector@line-3.example"])
+    model_version: int | None = Field(None, ge=1)
+
+    @property
+    def natural_key(self) -> str:
+        return self.prediction_id
+
+
+class FeedbackRejected(Event):
+    """The feedback cannot become a label; nothing was changed."""
+
+    TYPE: ClassVar[str] = "loopline.feedback.rejected.v1"
+
+    prediction_id: str
+    reason: str = Field(description="Why, and what to do")

@@ -1,0 +1,103 @@
+"""From a dataset version to a model that could serve."""
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from contracts.events.base import BlobRef, ClassName, Event, Shape
+
+
+class TrainingRequested(Event):
+    """Train, also when nothing is new: another recipe, other parameters, another seed, or again."""
+
+    TYPE: ClassVar[str] = "loopline.training.requested.v1"
+
+    dataset_id: str | None = Field(
+        None, description="The version to train on; the newest when missing", pattern=r"^[0-9a-f]{16}$"
+    )
+    recipe: str | None = Field(None, description="The card's recipe when missing", examples=["frozen-features"])
+    parameters: dict[str, Any] = Field(default_factory=dict, description="Laid over the card's parameters")
+    seed: int | None = Field(None, ge=0, le=2**31 - 1, description="The card's seed when missing")
+    again: bool = Field(False, description="Train even when the same dataset, recipe and seed were trained already")
+    why: str = Field("", max_length=500, description="For the history")
+
+
+class TrainingPlan(Shape):
+    """What is trained: the natural key of the work is its hash."""
+
+    dataset_id: str = Field(pattern=r"^[0-9a-f]{16}$")
+    recipe: str = Field(examples=["frozen-features"])
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    seed: int = Field(ge=0)
+
+
+class TrainingStarted(Event):
+    """A trainer took the work."""
+
+    TYPE: ClassVar[str] = "loopline.training.started.v1"
+
+    plan: TrainingPlan
+    trainer: str = Field(description="Which replica", examples=["host-7/412"])
+
+
+class TrainingProgressed(Event):
+    """A step of the work is done."""
+
+    TYPE: ClassVar[str] = "loopline.training.progressed.v1"
+
+    plan: TrainingPlan
+    stage: Literal["features", "fit", "export", "log"] = Field(description="What is being done")
+    done: int = Field(ge=0, description="Steps of the stage done")
+    total: int = Field(ge=0, description="Steps of the stage in all")
+    metrics: dict[str, float] = Field(default_factory=dict, description="Such as loss", examples=[{"loss": 0.31}])
+
+    @property
+    def natural_key(self) -> str:
+        return f"{self.stage}-{self.done}"
+
+
+class TrainedModel(Shape):
+    """A model ready to serve.
+
+    `file` is TorchScript: `uint8 [N,3,H,W]` in; probabilities `[N,C]`, heat map `[N,h,w]` in 0..1 and embedding
+    `[N,D]` out, all `float32`.
+    """
+
+    file: BlobRef = Field(description="TorchScript, the very bytes that Triton will load")
+    golden: BlobRef = Field(
+        description="npz: image_<i> uint8 [3,H,W], probabilities float32 [G,C], answered by PyTorch"
+    )
+    classes: tuple[ClassName, ...] = Field(description="In the order of the probabilities")
+    max_side: int = Field(description="The predictor shrinks a larger image to this many pixels first", ge=8)
+
+
+class TrainingCompleted(Event):
+    """A candidate exists."""
+
+    TYPE: ClassVar[str] = "loopline.training.completed.v1"
+
+    plan: TrainingPlan
+    dataset_number: int = Field(ge=1, description="So that a candidate from an older dataset can be refused")
+    manifest: BlobRef
+    run_id: str = Field(description="MLflow run", examples=["6f2b0c0d3f0e4a58a0c3a7b7a2b5f0aa"])
+    model: TrainedModel
+    metrics: dict[str, float] = Field(description="On validation", examples=[{"validation_accuracy": 0.84}])
+    seconds: float = Field(ge=0, description="Wall time of the training")
+
+
+class TrainingFailed(Event):
+    """The training cannot succeed as asked; the champion stays."""
+
+    TYPE: ClassVar[str] = "loopline.training.failed.v1"
+
+    plan: TrainingPlan | None = None
+    reason: str = Field(description="What went wrong and what to do")
+
+
+class TrainingCancelled(Event):
+    """The training was not done, or not finished, because it is no longer wanted."""
+
+    TYPE: ClassVar[str] = "loopline.training.cancelled.v1"
+
+    plan: TrainingPlan
+    reason: str = Field(examples=["superseded by dataset version 7"])

@@ -1,0 +1,173 @@
+"""STREAMS, CONSUMERS, BUCKETS: the only place with subjects, durables, waits and retries.
+
+The provisioner makes the server agree with these tables; services only name what they use.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from contracts.events import (
+    dataset,
+    deployment,
+    evaluation,
+    feedback,
+    image,
+    model,
+    prediction,
+    project,
+    training,
+)
+from contracts.events.base import Event
+
+DAY_S = 86_400
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A JetStream stream. `max_age_s` 0 keeps for ever."""
+
+    name: str
+    subjects: tuple[str, ...]
+    retention: Literal["limits", "interest"]
+    discard: Literal["old", "new"]
+    max_age_s: float
+    max_bytes: int
+    duplicate_window_s: float
+
+
+@dataclass(frozen=True)
+class Consumer:
+    """A durable: one kind of work, shared by the replicas of one service.
+
+    `pauses_s` are the waits before the second, third, … try; one more failure than there are pauses is a dead letter.
+    The keep-alive is sent every third of `ack_wait_s` while the handler runs.
+    """
+
+    durable: str
+    stream: str
+    hears: tuple[type[Event], ...]
+    ack_wait_s: float = 30
+    pauses_s: tuple[float, ...] = (1, 5, 30, 120)
+    at_once: int = 1
+    deliver: Literal["all", "new"] = "all"
+
+    @property
+    def service(self) -> str:
+        """`trainer` of `trainer-training`."""
+        return next(name for name in SERVICES if self.durable.startswith(f"{name}-"))
+
+    @property
+    def redo_subject(self) -> str:
+        """Where a dead letter is sent to be tried again by this durable alone."""
+        return f"redo.{self.durable}"
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A key-value bucket. `ttl_s` 0 keeps for ever."""
+
+    name: str
+    ttl_s: float
+    history: int = 1
+
+
+SERVICES = ("labeling-sync", "trainer", "evaluator", "registry", "deployer", "predictor")
+
+LOOP = "LOOP"
+PREDICTIONS = "PREDICTIONS"
+REQUESTS = "REQUESTS"
+DEAD = "DEAD"
+
+_LOOP_ENTITIES = ("project", "image", "dataset", "label", "training", "evaluation", "model", "deployment", "feedback")
+
+STREAMS = (
+    # The audit log of the loop: facts are few and kept.
+    Stream(
+        LOOP,
+        tuple(f"loopline.*.{entity}.>" for entity in _LOOP_ENTITIES),
+        retention="limits",
+        discard="old",
+        max_age_s=0,
+        max_bytes=8 * 2**30,
+        duplicate_window_s=2 * 3600,
+    ),
+    Stream(
+        PREDICTIONS,
+        ("loopline.*.prediction.completed", "loopline.*.prediction.failed"),
+        retention="limits",
+        discard="old",
+        max_age_s=30 * DAY_S,
+        max_bytes=8 * 2**30,
+        duplicate_window_s=120,
+    ),
+    # Interest and `new`: what was answered makes room, and a full stream slows the camera instead of losing a picture.
+    Stream(
+        REQUESTS,
+        ("loopline.*.prediction.requested",),
+        retention="interest",
+        discard="new",
+        max_age_s=0,
+        max_bytes=2 * 2**30,
+        duplicate_window_s=120,
+    ),
+    Stream(
+        DEAD,
+        ("loopline-dead.>",),
+        retention="limits",
+        discard="old",
+        max_age_s=90 * DAY_S,
+        max_bytes=2**30,
+        duplicate_window_s=2 * 3600,
+    ),
+)
+
+CONSUMERS = (
+    Consumer("labeling-sync-projects", LOOP, (project.ProjectDefined,)),
+    Consumer("labeling-sync-images", LOOP, (image.ImageAdded,), at_once=64),
+    Consumer("labeling-sync-datasets", LOOP, (dataset.DatasetRequested,)),
+    Consumer("labeling-sync-feedback", LOOP, (feedback.FeedbackGiven,), at_once=8),
+    Consumer("trainer-training", LOOP, (dataset.DatasetVersioned, training.TrainingRequested)),
+    Consumer("evaluator-judging", LOOP, (training.TrainingCompleted,)),
+    Consumer("registry-versions", LOOP, (evaluation.EvaluationCompleted, deployment.DeploymentCompleted)),
+    Consumer("deployer-rollouts", LOOP, (model.ModelApproved,)),
+    Consumer("predictor-requests", REQUESTS, (prediction.PredictionRequested,), pauses_s=(0.5, 2, 10), at_once=32),
+)
+
+DEPLOYMENTS = "deployments"
+CLAIMS = "claims"
+CURSORS = "cursors"
+
+BUCKETS = (
+    # project -> what should serve and what does; written by the deployer alone.
+    Bucket(DEPLOYMENTS, ttl_s=0, history=16),
+    # natural key of a piece of work -> who does it, then its result.
+    Bucket(CLAIMS, ttl_s=0),
+    # project -> how far labeling-sync has read; written by labeling-sync alone.
+    Bucket(CURSORS, ttl_s=0),
+)
+
+
+def consumer(durable: str) -> Consumer:
+    """The row of a durable; KeyError when the topology has none of that name."""
+    for row in CONSUMERS:
+        if row.durable == durable:
+            return row
+    raise KeyError(durable)
+
+
+def stream_of(event: type[Event]) -> str:
+    """The stream that stores an event."""
+    entity = event.name().split(".")[0]
+    if event is prediction.PredictionRequested:
+        return REQUESTS
+    return PREDICTIONS if entity == "prediction" else LOOP
+
+
+def ask_subject(project: str) -> str:
+    """Where a prediction is asked for by request-reply: outside every stream, or the PubAck would be the answer."""
+    return f"ask.{project}.predict"
+
+
+def dead_subject(stream: str, durable: str) -> str:
+    """Where what could not be handled goes."""
+    return f"loopline-dead.{stream}.{durable}"

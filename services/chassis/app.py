@@ -1,0 +1,251 @@
+"""A service: which durable is bound to which handler, and everything around it. `build()` of a service returns one."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import nats.errors
+import nats.js.errors
+import uvicorn
+from faststream import AckPolicy
+from faststream.asgi import AsgiFastStream
+from faststream.nats import JStream, NatsBroker, PullSub
+from faststream.nats.annotations import NatsMessage
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js.api import ConsumerConfig
+
+from contracts.envelope import Envelope
+from contracts.events.base import Event
+from contracts.topology import BUCKETS, CLAIMS, consumer
+from services.chassis.blobs import Blobs
+from services.chassis.bus import Bus
+from services.chassis.claims import Claims
+from services.chassis.connection import credentials
+from services.chassis.delivery import Delivery, Handler
+from services.chassis.health import Health
+from services.chassis.jobs import Job, Jobs
+from services.chassis.logs import start_logs
+from services.chassis.pull import PullLoop
+from services.chassis.settings import Settings
+from services.chassis.telemetry import SpanKind, inside, span, start_telemetry, stop_telemetry
+
+log = logging.getLogger(__name__)
+
+GRACE_S = 4.0
+_POLL_S = 0.5
+
+Reply = Callable[[str, bytes, Mapping[str, str]], Awaitable[bytes]]
+Step = Callable[[], Awaitable[None]]
+
+
+class Service:
+    """Declares what a service hears, answers and does by itself; `run()` runs it until SIGTERM or SIGINT."""
+
+    def __init__(self, name: str, settings: Settings) -> None:
+        self.name = name
+        self.settings = settings
+        self.bus = Bus(name)
+        self.blobs = Blobs(settings.blobs_root)
+        self.claims = LateClaims(self.bus)
+        self.broker = NatsBroker(
+            settings.nats_url,
+            name=name,
+            graceful_timeout=GRACE_S * 2,
+            ack_policy=AckPolicy.MANUAL,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=1,
+            logger=None,
+            **credentials(settings),  # type: ignore[arg-type]
+        )
+        self.health = Health(self.bus)
+        self.deliveries: dict[str, Delivery] = {}
+        self._pulls: list[PullLoop] = []
+        self._replies: list[tuple[str, Reply]] = []
+        self._jobs = Jobs(name, self.bus)
+        self._on_start: list[Step] = []
+        self._on_stop: list[Step] = []
+
+    def hear(self, durable: str, handlers: Mapping[type[Event], Handler]) -> None:
+        """Bind a durable of the topology to one handler for each event that it hears."""
+        delivery = Delivery(consumer(durable), handlers, self.bus)
+        self.deliveries[durable] = delivery
+        if delivery.consumer.at_once > 1:
+            self._pulls.append(PullLoop(delivery))
+        else:
+            self._subscribe(delivery)
+
+    def reply(self, subject: str, handler: Reply) -> None:
+        """Answer request-reply on `ask.*.predict`: `handler(project, body, headers)` returns the reply's bytes."""
+        self._replies.append((subject, handler))
+
+    def every(self, period_s: float, job: Step, *, name: str) -> None:
+        """Do something again and again, in one replica at a time."""
+        self._jobs.add(Job(name, period_s, job))
+
+    def on_start(self, step: Step) -> None:
+        """Do this before anything is heard."""
+        self._on_start.append(step)
+
+    def on_stop(self, step: Step) -> None:
+        """Do this after nothing is heard any more."""
+        self._on_stop.append(step)
+
+    def ready_when(self, name: str, check: Callable[[], Awaitable[bool]]) -> None:
+        """Count as ready only when `check` says so, too."""
+        self.health.also(name, check)
+
+    def background(self, forever: Callable[[], Awaitable[None]], name: str) -> None:
+        """Run something in every replica for as long as the service runs, such as a watch."""
+        self._jobs.background(name, forever)
+
+    def wire_in_memory(self) -> NatsBroker:
+        """The broker with every durable as a FastStream subscriber and facts said through it, for `TestNatsBroker`."""
+
+        async def publish(subject: str, body: bytes, headers: Mapping[str, str], stream: str) -> None:
+            await self.broker.publish(body, subject, headers=dict(headers), stream=stream)
+
+        self.bus.publish_through(publish)
+        for delivery in self.deliveries.values():
+            if delivery.consumer.at_once > 1:
+                self._subscribe(delivery)
+        return self.broker
+
+    def app(self) -> AsgiFastStream:
+        """The ASGI application: `/health/live`, `/health/ready`, and the life of the service."""
+        return AsgiFastStream(
+            self.broker,
+            logger=None,
+            asgi_routes=[("/health/live", self.health.live), ("/health/ready", self.health.ready)],
+            on_startup=[self._start],
+            after_startup=[self._started],
+            on_shutdown=[self._stop],
+            after_shutdown=[self._stopped],
+        )
+
+    def run(self) -> None:
+        """Run until told to stop. Exits 0 after a clean stop."""
+        start_logs(self.name, self.settings.log_level)
+        start_telemetry(self.name, self.settings.traces_dir)
+        config = uvicorn.Config(
+            self.app(),
+            host=self.settings.http_host,
+            port=self.settings.http_port,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=2,
+        )
+        uvicorn.Server(config).run()
+
+    def _subscribe(self, delivery: Delivery) -> None:
+        row = delivery.consumer
+        filters = [*(event.subject("*") for event in row.hears), row.redo_subject]
+
+        # FastStream reads the annotation at run time.
+        async def take(message: NatsMessage) -> None:
+            raw: Any = message.raw_message
+            await delivery.deliver(raw)
+
+        self.broker.subscriber(
+            stream=JStream(row.stream, declare=False),
+            durable=row.durable,
+            config=ConsumerConfig(filter_subjects=filters),
+            pull_sub=PullSub(batch_size=1, timeout=5.0),
+            ack_policy=AckPolicy.MANUAL,
+            title=row.durable,
+        )(take)
+
+    async def _start(self) -> None:
+        connection: Client = await self.broker.connect()
+        self.bus.attach(connection)
+        await self._wait_for_provisioner()
+        for step in self._on_start:
+            await step()
+
+    async def _started(self) -> None:
+        for pull in self._pulls:
+            await pull.start(self.bus.jetstream)
+        for subject, handler in self._replies:
+            await self.bus.connection.subscribe(subject, queue=self.name, cb=self._answering(handler))
+        self._jobs.start()
+        self.health.started([row.consumer for row in self.deliveries.values()])
+        log.info("%s is running", self.name)
+
+    async def _stop(self) -> None:
+        log.info("%s is stopping", self.name)
+        self.health.stopping()
+        await self._jobs.stop()
+        await asyncio.gather(
+            *(pull.stop(GRACE_S) for pull in self._pulls),
+            *(delivery.close(GRACE_S) for delivery in self.deliveries.values()),
+        )
+
+    async def _stopped(self) -> None:
+        for step in self._on_stop:
+            await step()
+        stop_telemetry()
+
+    async def _wait_for_provisioner(self) -> None:
+        """FastStream would create a durable that is missing, its own way: so wait for the one who makes them all."""
+        told = False
+        while True:
+            try:
+                for delivery in self.deliveries.values():
+                    await self.bus.jetstream.consumer_info(delivery.consumer.stream, delivery.consumer.durable)
+                for bucket in BUCKETS:
+                    await self.bus.jetstream.key_value(bucket.name)
+                return
+            except (nats.js.errors.Error, nats.errors.Error) as error:
+                if not told:
+                    log.warning("waits for `python -m services.chassis.provisioning`: %s", error)
+                    told = True
+                await asyncio.sleep(_POLL_S)
+
+    def _answering(self, handler: Reply) -> Callable[[Msg], Awaitable[None]]:
+        tasks: set[asyncio.Task[None]] = set()
+
+        async def answer(message: Msg) -> None:
+            project = message.subject.split(".")[1]
+            headers = dict(message.headers or {})
+            asked = Envelope(
+                id="", type="", source="", project=project, time=self.bus.now(), correlation_id="",
+                traceparent=headers.get("traceparent"), tracestate=headers.get("tracestate"),
+            )  # fmt: skip
+            with inside(asked), span(f"process {message.subject.split('.')[0]}", SpanKind.SERVER):
+                try:
+                    await message.respond(await handler(project, message.data, headers))
+                except Exception:
+                    log.exception("an ask on %s could not be answered", message.subject)
+
+        async def cb(message: Msg) -> None:
+            task = asyncio.create_task(answer(message))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+
+        return cb
+
+
+class LateClaims:
+    """`Claims` of a service, whose bucket is there only once the service is connected."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._claims: Claims | None = None
+
+    async def _ready(self) -> Claims:
+        if self._claims is None:
+            self._claims = Claims(await self._bus.bucket(CLAIMS))
+        return self._claims
+
+    async def take(self, key: str, owner: str) -> dict[str, Any] | None:
+        """As `Claims.take`."""
+        return await (await self._ready()).take(key, owner)
+
+    async def finish(self, key: str, owner: str, result: dict[str, Any]) -> None:
+        """As `Claims.finish`."""
+        await (await self._ready()).finish(key, owner, result)
+
+    async def release(self, key: str, owner: str) -> None:
+        """As `Claims.release`."""
+        await (await self._ready()).release(key, owner)

@@ -1,0 +1,275 @@
+"""The bus as a service sees it: say a fact, ask for the last one, read what is stored, keep a value."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, Protocol, TypeVar
+from uuid import uuid4
+
+import nats.errors
+import nats.js.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+from nats.js.api import ConsumerConfig, DeliverPolicy
+from pydantic import ValidationError
+
+from contracts.envelope import Envelope, NotAnEvent, derive_id
+from contracts.events.base import EVENTS, Event
+from contracts.telemetry import send_span
+from contracts.topology import LOOP, PREDICTIONS, stream_of
+from services.chassis.errors import NotAllowed, Rejected, Retry
+from services.chassis.kv import Bucket
+from services.chassis.telemetry import SpanKind, carried, span
+
+E = TypeVar("E", bound=Event)
+
+PUBLISH_TIMEOUT_S = 5.0
+
+
+class Publish(Protocol):
+    """Store bytes on a subject of a stream; returns when the server has them."""
+
+    async def __call__(self, subject: str, body: bytes, headers: Mapping[str, str], stream: str) -> None: ...
+
+
+def understand(type_: str, body: bytes) -> Event:
+    """A message's body as its event.
+
+    Raises:
+        Rejected: unknown type or version, or a body that does not fit its schema; the text names the field.
+    """
+    model = EVENTS.get(type_)
+    if model is None:
+        name, _, version = type_.rpartition(".")
+        known = sorted(other.rpartition(".")[2] for other in EVENTS if other.rpartition(".")[0] == name)
+        if known:
+            raise Rejected(f"{name} {version} is not known here, only {', '.join(known)}: upgrade this service")
+        raise Rejected(f"no event has the type {type_}")
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise Rejected(f"{type_} does not fit its schema: {sentence(error)}") from error
+
+
+def sentence(error: ValidationError) -> str:
+    """What is wrong with an input, field by field, in a line, without repeating the input."""
+    parts = []
+    for problem in error.errors(include_url=False, include_input=False)[:5]:
+        where = ".".join(str(part) for part in problem["loc"])
+        parts.append(f"{where}: {problem['msg']}" if where else problem["msg"])
+    return "; ".join(parts)
+
+
+class Bus:
+    """One connection to the bus, speaking as `source`."""
+
+    def __init__(self, source: str, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self.source = f"/services/{source}"
+        self.now = now
+        self._connection: Client | None = None
+        self._jetstream: JetStreamContext | None = None
+        self._publish: Publish = self._publish_to_jetstream
+
+    def attach(self, connection: Client) -> None:
+        """Use this connection from now on."""
+        self._connection = connection
+        self._jetstream = connection.jetstream(timeout=PUBLISH_TIMEOUT_S)
+
+    def publish_through(self, publish: Publish) -> None:
+        """Store facts by other means: what the in-memory broker of the tests needs."""
+        self._publish = publish
+
+    @property
+    def connection(self) -> Client:
+        """The connection; there is none before the service has started."""
+        if self._connection is None:
+            raise Retry("not connected to the bus yet")
+        return self._connection
+
+    @property
+    def jetstream(self) -> JetStreamContext:
+        """JetStream over the connection."""
+        if self._jetstream is None:
+            raise Retry("not connected to the bus yet")
+        return self._jetstream
+
+    async def say(self, event: Event, *, project: str, cause: Envelope | None = None) -> Envelope:
+        """Say a fact or a request; returns when the stream has it.
+
+        The id follows from the cause and the event's natural key, from project and natural key where there is no
+        cause, and is random where there is neither. Saying the same again within the stream's window is no second fact.
+
+        Raises:
+            NotAllowed: this user may not say it.
+            nats.errors.TimeoutError: the server did not answer.
+        """
+        if cause:
+            envelope = Envelope.caused(event, by=cause, source=self.source, time=self.now(), project=project)
+        else:
+            id_ = derive_id(project, event.TYPE, event.natural_key) if event.natural_key else str(uuid4())
+            envelope = Envelope.first(event, project=project, source=self.source, id=id_, time=self.now())
+        return await self.send(event, envelope)
+
+    async def send(self, event: Event, envelope: Envelope) -> Envelope:
+        """Store an event under an envelope made before, inside a `send` span."""
+        with span(
+            send_span(event.name()),
+            SpanKind.PRODUCER,
+            **{
+                "messaging.system": "nats",
+                "messaging.operation.type": "send",
+                "messaging.destination.name": envelope.subject,
+                "messaging.message.id": envelope.id,
+                "messaging.message.conversation_id": envelope.correlation_id,
+                "loopline.project": envelope.project,
+            },
+        ):
+            envelope = envelope.traced(*carried())
+            body = event.model_dump_json().encode()
+            await self._publish(envelope.subject, body, envelope.headers(), stream_of(type(event)))
+        return envelope
+
+    async def store(self, subject: str, body: bytes, headers: Mapping[str, str], stream: str) -> None:
+        """Store bytes that are no event of the contracts, such as a dead letter."""
+        await self._publish(subject, body, headers, stream)
+
+    async def _publish_to_jetstream(self, subject: str, body: bytes, headers: Mapping[str, str], stream: str) -> None:
+        try:
+            await self.jetstream.publish(subject, body, timeout=PUBLISH_TIMEOUT_S, stream=stream, headers=dict(headers))
+        except nats.errors.TimeoutError:
+            # A denied publish gets no answer at all; the reason is only in the connection's last error.
+            reason = str(self.connection.last_error or "")
+            if "permissions violation" in reason.lower():
+                raise NotAllowed(f"not allowed to say {subject}") from None
+            raise
+
+    async def last(self, event_type: type[E], project: str) -> tuple[E, Envelope] | None:
+        """The last event of a type said about a project, such as its card."""
+        stream = stream_of(event_type)
+        with suppress(nats.js.errors.NotFoundError):
+            message = await self.jetstream.get_last_msg(stream, event_type.subject(project))
+            stored_at = message.time or self.now()
+            position = f"{stream}:{message.seq}"
+            return _read(event_type, message.subject or "", message.headers, message.data or b"", stored_at, position)
+        return None
+
+    async def read(
+        self, event_type: type[E], project: str = "*", *, from_seq: int = 1
+    ) -> AsyncIterator[tuple[E, Envelope, int]]:
+        """All stored events of a type up to now, in order, from a stream sequence on, with their sequences.
+
+        A stored message that cannot be understood is passed over: the durable that heard it has dead-lettered it.
+        """
+        stream, subject = stream_of(event_type), event_type.subject(project)
+        try:
+            end = (await self.jetstream.get_last_msg(stream, subject)).seq or 0
+        except nats.js.errors.NotFoundError:
+            return
+        if end < from_seq:
+            return
+        config = ConsumerConfig(deliver_policy=DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=max(from_seq, 1))
+        subscription = await self.jetstream.subscribe(subject, stream=stream, ordered_consumer=True, config=config)
+        try:
+            while True:
+                message = await subscription.next_msg(timeout=PUBLISH_TIMEOUT_S)
+                seq = message.metadata.sequence.stream
+                with suppress(Rejected, NotAnEvent):
+                    event, envelope = _read(
+                        event_type,
+                        message.subject,
+                        message.headers,
+                        message.data,
+                        message.metadata.timestamp,
+                        f"{stream}:{seq}",
+                    )
+                    yield event, envelope, seq
+                if seq >= end:
+                    return
+        finally:
+            await subscription.unsubscribe()
+
+    async def follow(
+        self, types: list[type[Event]] | None = None, project: str = "*", *, since: datetime | None = None
+    ) -> AsyncIterator[tuple[Event, Envelope]]:
+        """Events as they are said, all of LOOP and PREDICTIONS unless `types` are given; older ones first with `since`.
+
+        Heard by an ordered consumer of one's own: nothing is taken from anybody, nothing is acked. Runs for ever.
+        """
+        async for event, envelope in _Follower(self.jetstream, types, project, since).events():
+            yield event, envelope
+
+    async def bucket(self, name: str) -> Bucket:
+        """A key-value bucket that the provisioner has made."""
+        return Bucket(await self.jetstream.key_value(name))
+
+    async def ask(self, subject: str, body: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
+        """Request-reply over core NATS, outside every stream; JSON both ways."""
+        traceparent, tracestate = carried()
+        headers = {"content-type": "application/json"}
+        headers |= {"traceparent": traceparent} if traceparent else {}
+        headers |= {"tracestate": tracestate} if tracestate else {}
+        answer = await self.connection.request(subject, json.dumps(body).encode(), timeout=timeout_s, headers=headers)
+        reply = json.loads(answer.data)
+        if not isinstance(reply, dict):
+            raise Rejected(f"the answer on {subject} is no JSON object")
+        return reply
+
+
+def _read(
+    event_type: type[E],
+    subject: str,
+    headers: Mapping[str, str] | None,
+    body: bytes,
+    stored_at: datetime,
+    position: str,
+) -> tuple[E, Envelope]:
+    envelope = Envelope.read(subject, headers, stored_at=stored_at, position=position)
+    event = understand(envelope.type, body)
+    if not isinstance(event, event_type):
+        raise Rejected(f"{envelope.type} is stored where {event_type.TYPE} was expected")
+    return event, envelope
+
+
+class _Follower:
+    """Merges ordered consumers, one a subject filter, into one iterator."""
+
+    def __init__(
+        self, jetstream: JetStreamContext, types: list[type[Event]] | None, project: str, since: datetime | None
+    ) -> None:
+        self._jetstream = jetstream
+        self._since = since
+        if types:
+            self._filters = [(stream_of(type_), type_.subject(project)) for type_ in types]
+        else:
+            self._filters = [(stream, f"loopline.{project}.>") for stream in (LOOP, PREDICTIONS)]
+
+    async def events(self) -> AsyncIterator[tuple[Event, Envelope]]:
+        arrived: asyncio.Queue[Msg] = asyncio.Queue(maxsize=1000)
+        config = ConsumerConfig(deliver_policy=DeliverPolicy.NEW)
+        if self._since:
+            config = ConsumerConfig(
+                deliver_policy=DeliverPolicy.BY_START_TIME,
+                opt_start_time=self._since.astimezone(UTC),
+            )
+        subscriptions = [
+            await self._jetstream.subscribe(
+                subject, stream=stream, ordered_consumer=True, config=config, cb=arrived.put
+            )
+            for stream, subject in self._filters
+        ]
+        try:
+            while True:
+                message = await arrived.get()
+                meta = message.metadata
+                position = f"{meta.stream}:{meta.sequence.stream}"
+                with suppress(Rejected, NotAnEvent):
+                    envelope = Envelope.read(
+                        message.subject, message.headers, stored_at=meta.timestamp, position=position
+                    )
+                    yield understand(envelope.type, message.data), envelope
+        finally:
+            for subscription in subscriptions:
+                await subscription.unsubscribe()

@@ -1,0 +1,19 @@
+"""What a handler learns about the message it was given."""
+
+from dataclasses import dataclass
+
+from contracts.envelope import Envelope
+
+
+@dataclass(frozen=True)
+class Heard:
+    """`owner` (`<stream>:<sequence>`) is the same over all deliveries of one stored message and names the owner of claims."""
+
+    envelope: Envelope
+    owner: str
+    tries: int = 1
+
+    @property
+    def project(self) -> str:
+        """The project it is about."""
+        return self.envelope.project

@@ -1,0 +1,109 @@
+"""Key-value buckets of JSON objects with compare-and-set."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+import nats.errors
+import nats.js.errors
+from nats.js.kv import KeyValue
+
+log = logging.getLogger(__name__)
+
+OnValue = Callable[[str, dict[str, Any] | None], Awaitable[None]]
+
+# A watch is deaf for about ten seconds after the server it watched was killed, so it is opened anew this often.
+_REREAD_S = 5.0
+
+
+class KeyExists(Exception):
+    """The key has a value already."""
+
+
+class Conflict(Exception):
+    """Someone else changed the value since it was read."""
+
+
+class Bucket:
+    """A bucket. Keys are `[A-Za-z0-9._=/-]+`, values JSON objects."""
+
+    def __init__(self, store: KeyValue) -> None:
+        self._store = store
+
+    async def get(self, key: str) -> tuple[dict[str, Any], int] | None:
+        """The value and its revision, or None."""
+        with suppress(nats.js.errors.KeyNotFoundError):
+            entry = await self._store.get(key)
+            return json.loads(entry.value or b"{}"), int(entry.revision or 0)
+        return None
+
+    async def create(self, key: str, value: dict[str, Any]) -> int:
+        """Set a key that has no value; returns the revision.
+
+        Raises:
+            KeyExists: it has one. Of two who create at once, one gets this.
+        """
+        try:
+            return await self._store.create(key, json.dumps(value).encode())
+        except nats.js.errors.KeyWrongLastSequenceError:
+            raise KeyExists(key) from None
+
+    async def put(self, key: str, value: dict[str, Any], revision: int | None = None) -> int:
+        """Set a key; with `revision` only if that is still the last one. Returns the new revision.
+
+        Raises:
+            Conflict: the value was changed since.
+        """
+        body = json.dumps(value).encode()
+        if revision is None:
+            return await self._store.put(key, body)
+        try:
+            return await self._store.update(key, body, last=revision)
+        except nats.js.errors.KeyWrongLastSequenceError:
+            raise Conflict(key) from None
+
+    async def delete(self, key: str) -> None:
+        """Remove a key."""
+        await self._store.delete(key)
+
+    async def keys(self) -> list[str]:
+        """All keys that have a value."""
+        try:
+            return await self._store.keys()
+        except nats.js.errors.NoKeysError:
+            return []
+
+    async def watch(self, on_value: OnValue) -> None:
+        """Call `on_value(key, value)` with every value there is and every one that comes; None when a key is removed.
+
+        Runs until cancelled. What raises in `on_value` is logged; after a lost connection all is read again.
+        """
+        seen: dict[str, int] = {}
+        while True:
+            try:
+                await self._watch_for_a_while(seen, on_value)
+            except (nats.errors.Error, OSError, TimeoutError) as error:
+                log.warning("watching a bucket was interrupted, goes on: %s", error)
+                await asyncio.sleep(0.5)
+
+    async def _watch_for_a_while(self, seen: dict[str, int], on_value: OnValue) -> None:
+        watcher = await self._store.watchall()
+        try:
+            while True:
+                try:
+                    entry = await watcher.updates(timeout=_REREAD_S)  # type: ignore[no-untyped-call]
+                except nats.errors.TimeoutError:
+                    return
+                if entry is None or seen.get(entry.key, -1) >= (entry.revision or 0):
+                    continue
+                seen[entry.key] = entry.revision or 0
+                removed = entry.operation in ("DEL", "PURGE")
+                try:
+                    await on_value(entry.key, None if removed else json.loads(entry.value or b"{}"))
+                except Exception:
+                    log.exception("a value of a bucket could not be used", extra={"key": entry.key})
+        finally:
+            await watcher.stop()  # type: ignore[no-untyped-call]

@@ -1,0 +1,79 @@
+"""The pull loop for durables that take many messages at once; FastStream's own takes them one by one or in waves."""
+
+import asyncio
+import logging
+
+import nats.errors
+import nats.js.errors
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+
+from services.chassis.delivery import Delivery
+
+log = logging.getLogger(__name__)
+
+_FETCH_TIMEOUT_S = 5.0
+_PAUSE_AFTER_ERROR_S = 0.5
+
+
+class PullLoop:
+    """Keeps up to `at_once` messages of one durable in flight; a new one is fetched as soon as one is done."""
+
+    def __init__(self, delivery: Delivery) -> None:
+        self._delivery = delivery
+        self._free = asyncio.Semaphore(delivery.consumer.at_once)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.Task[None] | None = None
+
+    async def start(self, jetstream: JetStreamContext) -> None:
+        """Begin to fetch."""
+        self._loop = asyncio.create_task(self._run(jetstream))
+
+    async def stop(self, grace_s: float) -> None:
+        """Stop fetching, then let what is in flight end."""
+        if self._loop:
+            self._loop.cancel()
+            await asyncio.wait({self._loop})
+        await self._delivery.close(grace_s)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace_s)
+
+    async def _run(self, jetstream: JetStreamContext) -> None:
+        row = self._delivery.consumer
+        while True:
+            try:
+                subscription = await jetstream.pull_subscribe_bind(consumer=row.durable, stream=row.stream)
+                try:
+                    while True:
+                        await self._fetch(subscription)
+                finally:
+                    await subscription.unsubscribe()
+            except (nats.errors.Error, nats.js.errors.Error, OSError) as error:
+                log.warning("fetching for %s was interrupted, goes on: %s", row.durable, error)
+                await asyncio.sleep(_PAUSE_AFTER_ERROR_S)
+
+    async def _fetch(self, subscription: JetStreamContext.PullSubscription) -> None:
+        """Wait for a free place, then fetch as many messages as there are places."""
+        await self._free.acquire()
+        places = 1
+        while places < self._delivery.consumer.at_once and not self._free.locked():
+            await self._free.acquire()
+            places += 1
+        messages: list[Msg] = []
+        try:
+            messages = await subscription.fetch(batch=places, timeout=_FETCH_TIMEOUT_S)
+        except nats.errors.TimeoutError:
+            pass  # nothing to do is no error
+        finally:
+            for _ in range(places - len(messages)):
+                self._free.release()
+        for message in messages:
+            task = asyncio.create_task(self._deliver(message))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _deliver(self, message: Msg) -> None:
+        try:
+            await self._delivery.deliver(message)
+        finally:
+            self._free.release()
