@@ -33,8 +33,8 @@ class DeploymentCompleted(Event):
     TYPE: ClassVar[str] = "loopline.deployment.completed.v1"
 
     version: ModelVersion
-    checks: tuple[NodeCheck, ...]
-    replaces: int | None = Field(None, ge=1)
+    checks: tuple[NodeCheck, ...] = Field(description="One a node")
+    replaces: int | None = Field(None, ge=1, description="The version that served before")
     unloaded: tuple[int, ...] = Field((), description="Older versions that were taken off the nodes")
 
 
@@ -44,5 +44,5 @@ class DeploymentFailed(Event):
     TYPE: ClassVar[str] = "loopline.deployment.failed.v1"
 
     version: ModelVersion
-    node: str
-    reason: str
+    node: str = Field(description="Where it failed", examples=["local"])
+    reason: str = Field(description="What went wrong, with its numbers, and what to do")

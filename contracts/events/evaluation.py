@@ -28,7 +28,7 @@ class ClassMetrics(Shape):
 class Metrics(Shape):
     """Of one model on the test set."""
 
-    model_sha256: Sha256
+    model_sha256: Sha256 = Field(description="Of the model file")
     test_images: int = Field(ge=0)
     accuracy: Interval
     macro_recall: Interval
@@ -55,16 +55,16 @@ class EvaluationCompleted(Event):
 
     TYPE: ClassVar[str] = "loopline.evaluation.completed.v1"
 
-    verdict: Verdict
+    verdict: Verdict = Field(description="Whether the candidate may replace the champion")
     sentence: str = Field(description="The verdict in a sentence")
-    gates: tuple[GateResult, ...]
+    gates: tuple[GateResult, ...] = Field(description="Every gate of the card, passed or not")
     candidate: Metrics
     champion: Metrics | None = Field(None, description="Missing for a project's first model")
-    champion_version: int | None = Field(None, ge=1)
+    champion_version: int | None = Field(None, ge=1, description="Its version in the registry")
     plan: TrainingPlan
-    dataset_number: int = Field(ge=1)
+    dataset_number: int = Field(ge=1, description="Of the candidate's dataset")
     manifest: BlobRef
-    run_id: str
+    run_id: str = Field(description="MLflow run of the candidate")
     model: TrainedModel
 
 
@@ -73,6 +73,6 @@ class EvaluationFailed(Event):
 
     TYPE: ClassVar[str] = "loopline.evaluation.failed.v1"
 
-    run_id: str
-    model_sha256: Sha256
+    run_id: str = Field(description="MLflow run of the candidate")
+    model_sha256: Sha256 = Field(description="Of the model file")
     reason: str = Field(description="What went wrong and what to do")

@@ -12,12 +12,12 @@ class FeedbackGiven(Event):
 
     TYPE: ClassVar[str] = "loopline.feedback.given.v1"
 
-    prediction_id: str
+    prediction_id: str = Field(description="As in the prediction: the ce-id of its request")
     image: ImageRef = Field(description="As in the prediction")
-    predicted: ClassName
+    predicted: ClassName = Field(description="What the model answered")
     correct: ClassName = Field(description="The true class; the predicted one where the answer was right")
-    given_by: str = Field(max_length=200, examples=["inspector@line-3.example"])
-    model_version: int | None = Field(None, ge=1)
+    given_by: str = Field(description="Who says so", max_length=200, examples=["inspector@line-3.example"])
+    model_version: int | None = Field(None, ge=1, description="Which version had answered")
 
     @property
     def natural_key(self) -> str:
@@ -29,5 +29,5 @@ class FeedbackRejected(Event):
 
     TYPE: ClassVar[str] = "loopline.feedback.rejected.v1"
 
-    prediction_id: str
+    prediction_id: str = Field(description="As in the prediction: the ce-id of its request")
     reason: str = Field(description="Why, and what to do")

@@ -43,4 +43,4 @@ class ModelPromoted(Event):
     TYPE: ClassVar[str] = "loopline.model.promoted.v1"
 
     version: ModelVersion
-    previous_version: int | None = Field(None, ge=1)
+    previous_version: int | None = Field(None, ge=1, description="Carries the alias `previous` now")

@@ -49,15 +49,15 @@ class PredictionCompleted(Event):
     label: ClassName = Field(description="The likeliest class")
     confidence: float = Field(ge=0, le=1, description="Its probability")
     classes: tuple[ClassName, ...] = Field(description="In the order of probabilities")
-    probabilities: tuple[float, ...]
+    probabilities: tuple[float, ...] = Field(description="In 0..1, together 1")
     heat_map: BlobRef | None = Field(
         None, description="8-bit grey PNG, coarse, bright where the evidence for the answer is"
     )
-    model_name: str
-    model_version: int = Field(ge=1)
-    node: str
+    model_name: str = Field(description="The registered model: the project's name")
+    model_version: int = Field(ge=1, description="Which version answered")
+    node: str = Field(description="Which Triton node answered", examples=["local"])
     timings: Timings
-    metadata: Metadata = Field(default_factory=dict)
+    metadata: Metadata = Field(default_factory=dict, description="As in the request")
 
 
 class PredictionFailed(Event):
@@ -65,6 +65,6 @@ class PredictionFailed(Event):
 
     TYPE: ClassVar[str] = "loopline.prediction.failed.v1"
 
-    prediction_id: str
+    prediction_id: str = Field(description="ce-id of the request")
     reason: str = Field(description="What went wrong and what to do")
-    metadata: Metadata = Field(default_factory=dict)
+    metadata: Metadata = Field(default_factory=dict, description="As in the request")

@@ -176,7 +176,9 @@ class Service:
         log.info("%s is stopping", self.name)
         self.health.stopping()
         await self._jobs.stop()
+        # All at once: a message that is handed back must not find a subscriber of this process that still fetches.
         await asyncio.gather(
+            *(subscriber.stop() for subscriber in self.broker.subscribers),
             *(pull.stop(GRACE_S) for pull in self._pulls),
             *(delivery.close(GRACE_S) for delivery in self.deliveries.values()),
         )

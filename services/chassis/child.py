@@ -65,7 +65,9 @@ class WarmChild:
         async with self._one:
             await self.start()
             process = self._process
-            assert process and process.stdin and process.stdout
+            assert process
+            assert process.stdin
+            assert process.stdout
             finished = False
             try:
                 with suppress(ConnectionError):

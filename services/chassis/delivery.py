@@ -81,11 +81,20 @@ class Delivery:
         self._handlers = handlers
         self._bus = bus
         self._running: set[asyncio.Task[None]] = set()
+        self._unsettled: set[asyncio.Future[None]] = set()
         self._closing = False
 
     async def deliver(self, raw: Msg) -> None:
-        """Take a message to its end: acked, to be tried again, dead-lettered, or handed back. Raises nothing."""
-        received = Received.of(raw, self.consumer)
+        """Take a message to its end: acked, to be tried again, dead-lettered, or handed back."""
+        settled = asyncio.get_running_loop().create_future()
+        self._unsettled.add(settled)
+        try:
+            await self._deliver(Received.of(raw, self.consumer))
+        finally:
+            self._unsettled.discard(settled)
+            settled.set_result(None)
+
+    async def _deliver(self, received: Received) -> None:
         if self._closing:
             await self._hand_back(received)
             return
@@ -220,14 +229,12 @@ class Delivery:
     async def close(self, grace_s: float) -> None:
         """Let what is in flight finish for `grace_s` seconds, then stop it and hand it back."""
         self._closing = True
-        running = set(self._running)
-        if not running:
-            return
-        _, late = await asyncio.wait(running, timeout=grace_s)
-        for work in late:
+        if self._unsettled:
+            await asyncio.wait(self._unsettled, timeout=grace_s)
+        for work in self._running:
             work.cancel()
-        if late:
-            await asyncio.wait(late, timeout=grace_s)
+        if self._unsettled:
+            await asyncio.wait(self._unsettled, timeout=grace_s)
 
 
 def _one_line(text: str, newline: str = " ") -> str:

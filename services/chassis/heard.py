@@ -7,7 +7,7 @@ from contracts.envelope import Envelope
 
 @dataclass(frozen=True)
 class Heard:
-    """`owner` (`<stream>:<sequence>`) is the same over all deliveries of one stored message and names the owner of claims."""
+    """The envelope, the try, and `owner`: `<stream>:<sequence>`, the same over all deliveries of one stored message."""
 
     envelope: Envelope
     owner: str

@@ -105,7 +105,7 @@ class Jobs:
 
 
 class Lease:
-    """A key in KV that names who may work, and until when. Times are the bus's clock; replicas' clocks agree to seconds."""
+    """A key in KV that names who may work, and until when, by clocks that agree to a second or two."""
 
     def __init__(self, bucket: Bucket, key: str, bus: Bus) -> None:
         self._bucket = bucket

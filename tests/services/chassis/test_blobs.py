@@ -1,0 +1,54 @@
+from pathlib import Path
+
+import pytest
+
+from services.chassis.blobs import BlobMissing, Blobs, Cache
+
+
+def test_the_same_bytes_are_one_blob(tmp_path: Path) -> None:
+    blobs = Blobs(str(tmp_path))
+    one, two = blobs.put(b"abc", "txt"), blobs.put(b"abc", "txt")
+    assert one == two
+    assert one.size_bytes == 3
+    assert blobs.read(one.uri) == b"abc"
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 1
+    path = blobs.local_path(one.uri)
+    assert path
+    assert path.read_bytes() == b"abc"
+
+
+def test_a_blob_whose_bytes_were_changed_is_not_given_out(tmp_path: Path) -> None:
+    blobs = Blobs(str(tmp_path))
+    ref = blobs.put(b"abc")
+    path = blobs.local_path(ref.uri)
+    assert path
+    path.write_bytes(b"abd")
+    with pytest.raises(BlobMissing, match="damaged"):
+        blobs.read(ref.uri)
+
+
+@pytest.mark.parametrize("uri", ["blob://" + "0" * 64, "file:///etc/passwd", "blob://../../etc/passwd", "blob://", ""])
+def test_what_is_not_in_the_store_is_refused_with_its_name(tmp_path: Path, uri: str) -> None:
+    with pytest.raises(BlobMissing, match="blob"):
+        Blobs(str(tmp_path)).read(uri)
+
+
+def test_an_object_store_has_no_paths_and_works_the_same() -> None:
+    blobs = Blobs("memory://bucket/prefix")
+    ref = blobs.put(b"abc", "bin")
+    assert blobs.exists(ref.uri)
+    assert blobs.read(ref.uri) == b"abc"
+    assert blobs.local_path(ref.uri) is None
+
+
+def test_a_cache_keeps_the_last_value_and_refuses_keys_that_leave_it(tmp_path: Path) -> None:
+    cache = Cache(str(tmp_path), "features/abc")
+    assert cache.get("k1") is None
+    cache.put("k1", b"1")
+    cache.put("k1", b"2")
+    assert cache.get("k1") == b"2"
+    for key in ("../x", "a/b", "", "A"):
+        with pytest.raises(ValueError, match="cache key"):
+            cache.put(key, b"")
+    with pytest.raises(ValueError, match="cache key"):
+        Cache(str(tmp_path), "../out")
