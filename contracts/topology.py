@@ -46,7 +46,7 @@ class Consumer:
     durable: str
     stream: str
     hears: tuple[type[Event], ...]
-    ack_wait_s: float = 30
+    ack_wait_s: float = 15
     pauses_s: tuple[float, ...] = (1, 5, 30, 120)
     at_once: int = 1
     deliver: Literal["all", "new"] = "all"

@@ -22,7 +22,7 @@ from contracts.topology import BUCKETS, CLAIMS, consumer
 from services.chassis.blobs import Blobs
 from services.chassis.bus import Bus
 from services.chassis.claims import Claims
-from services.chassis.connection import credentials
+from services.chassis.connection import security
 from services.chassis.delivery import Delivery, Handler
 from services.chassis.health import Health
 from services.chassis.jobs import Job, Jobs
@@ -57,7 +57,7 @@ class Service:
             max_reconnect_attempts=-1,
             reconnect_time_wait=1,
             logger=None,
-            **credentials(settings),  # type: ignore[arg-type]
+            security=security(settings),
         )
         self.health = Health(self.bus)
         self.deliveries: dict[str, Delivery] = {}

@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 from uuid import uuid4
@@ -193,13 +193,14 @@ class Bus:
 
     async def follow(
         self, types: list[type[Event]] | None = None, project: str = "*", *, since: datetime | None = None
-    ) -> AsyncIterator[tuple[Event, Envelope]]:
+    ) -> AsyncGenerator[tuple[Event, Envelope], None]:
         """Events as they are said, all of LOOP and PREDICTIONS unless `types` are given; older ones first with `since`.
 
         Heard by an ordered consumer of one's own: nothing is taken from anybody, nothing is acked. Runs for ever.
         """
-        async for event, envelope in _Follower(self.jetstream, types, project, since).events():
-            yield event, envelope
+        async with aclosing(_Follower(self.jetstream, types, project, since).events()) as events:
+            async for said in events:
+                yield said
 
     async def bucket(self, name: str) -> Bucket:
         """A key-value bucket that the provisioner has made."""
@@ -246,7 +247,7 @@ class _Follower:
         else:
             self._filters = [(stream, f"loopline.{project}.>") for stream in (LOOP, PREDICTIONS)]
 
-    async def events(self) -> AsyncIterator[tuple[Event, Envelope]]:
+    async def events(self) -> AsyncGenerator[tuple[Event, Envelope], None]:
         arrived: asyncio.Queue[Msg] = asyncio.Queue(maxsize=1000)
         config = ConsumerConfig(deliver_policy=DeliverPolicy.NEW)
         if self._since:

@@ -2,7 +2,7 @@
 
 import asyncio
 import getpass
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -86,7 +86,7 @@ class Client:
 
     def events(
         self, types: list[type[Event]] | None = None, project: str | None = None, since: datetime | None = None
-    ) -> AsyncIterator[tuple[Event, Envelope]]:
+    ) -> AsyncGenerator[tuple[Event, Envelope], None]:
         """Events as they are said; those since a time first, where one is given. Runs for ever."""
         return self.bus.follow(types, project or "*", since=since)
 

@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from deploy.embedded import servers
 from services.chassis.app import Service
@@ -19,9 +20,11 @@ from tests.servers import running
 async def settings(tmp_path: Path) -> AsyncIterator[Settings]:
     """Settings that point to a nats-server with the topology on it and nothing else."""
     port = servers.free_port()
-    with running(servers.nats(tmp_path / "nats", port), tmp_path / "nats.log"):
+    with running(servers.nats(tmp_path / "nats", port, "loopline", "only-for-tests"), tmp_path / "nats.log"):
         found = Settings(
             nats_url=f"nats://{servers.HOST}:{port}",
+            nats_user="loopline",
+            nats_password=SecretStr("only-for-tests"),
             blobs_root=str(tmp_path / "blobs"),
             kept_root=str(tmp_path / "kept"),
             traces_dir=str(tmp_path / "traces"),

@@ -3,6 +3,7 @@ import json
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from contracts.events.base import Event
 from contracts.events.dataset import DatasetVersioned
@@ -108,6 +109,14 @@ async def test_a_bus_that_is_not_there_is_told_in_a_sentence(url: str) -> None:
     with pytest.raises(Unreachable, match="taskw up"):
         async with Client.connect(Settings(nats_url=url)):
             pass
+
+
+async def test_a_wrong_password_is_told_in_a_sentence_without_it(settings: Settings) -> None:
+    wrong = settings.model_copy(update={"nats_password": SecretStr("secret-guess")})
+    with pytest.raises(Unreachable, match="refuses") as refused:
+        async with Client.connect(wrong):
+            pass
+    assert "secret-guess" not in str(refused.value)
 
 
 async def test_spans_are_joined_over_the_bus_and_written_as_otlp_lines(

@@ -1,0 +1,202 @@
+"""Which processes the stack has, and the settings that join them. Nothing here starts anything."""
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from contracts.topology import SERVICES
+from deploy.embedded import servers
+from deploy.embedded.given import BadSetting
+from deploy.embedded.passwords import LABEL_STUDIO_USER, NATS_USER, passwords, secrets_file
+from deploy.embedded.servers import HOST, ROOT, Process, answers, free_port
+
+
+@dataclass(frozen=True)
+class Place:
+    """Something to look at: what it is, where, and how to get in."""
+
+    name: str
+    url: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What to start, in this order, and what to tell: `servers` first, then `once` to its end, then `services`."""
+
+    settings: Mapping[str, str]
+    servers: tuple[Process, ...]
+    once: tuple[Process, ...]
+    services: tuple[Process, ...]
+    places: tuple[Place, ...]
+
+    @property
+    def processes(self) -> tuple[Process, ...]:
+        """All that keep running."""
+        return self.servers + self.services
+
+
+def embedded_stack(given: Mapping[str, str], var: Path) -> Stack:
+    """The whole loop under `var`, on the usual ports or free ones, without servers for which `given` names others.
+
+    Raises:
+        BadSetting: what is given does not go together.
+        servers.NotInstalled: something is missing here.
+    """
+    ports = _Ports()
+    joined = [_nats(given, var, ports), _mlflow(given, var, ports), _label_studio(given, var, ports)]
+    joined.append(_triton(given, var, ports))
+    settings = {
+        "LOOPLINE_VAR": str(var),
+        # Label Studio serves to its users what lies under its files root: so that is not var, where the passwords are.
+        "LOOPLINE_BLOBS_ROOT": str(var / "files" / "blobs"),
+        "LOOPLINE_KEPT_ROOT": str(var / "kept"),
+        "LOOPLINE_TRACES_DIR": str(var / "traces"),
+        "LOOPLINE_LOG_LEVEL": "INFO",
+    }
+    for part in joined:
+        settings |= part.settings
+    settings |= {name: value for name, value in given.items() if name != "LOOPLINE_VAR"}
+    environment = settings | _for_python()
+    services = tuple(_service(name, ports.one(), environment) for name in SERVICES)
+    webapp = _webapp(ports.one(8501), environment)
+    return Stack(
+        settings,
+        servers=tuple(part.process for part in joined if part.process),
+        once=(_provisioner(environment),),
+        services=(*services, webapp),
+        places=(Place("Operator view", webapp.url), *(part.place for part in joined)),
+    )
+
+
+@dataclass(frozen=True)
+class _Joined:
+    """A server, ours or somebody's own (then there is no process), and how the services find it."""
+
+    process: Process | None
+    settings: Mapping[str, str]
+    place: Place
+
+
+class _Ports:
+    """Hands out ports, none twice."""
+
+    def __init__(self) -> None:
+        self._out: set[int] = set()
+
+    def one(self, usual: int | None = None) -> int:
+        port = free_port(usual)
+        while port in self._out:
+            port = free_port()
+        self._out.add(port)
+        return port
+
+
+def _nats(given: Mapping[str, str], var: Path, ports: _Ports) -> _Joined:
+    if url := given.get("LOOPLINE_NATS_URL"):
+        return _Joined(None, {}, Place("NATS", _without_password(url), "your own"))
+    port, password = ports.one(4222), passwords(var).nats
+    url = f"nats://{HOST}:{port}"
+    return _Joined(
+        servers.nats(var / "nats", port, NATS_USER, password),
+        {"LOOPLINE_NATS_URL": url, "LOOPLINE_NATS_USER": NATS_USER, "LOOPLINE_NATS_PASSWORD": password},
+        Place("NATS", url, f"user {NATS_USER}, password in {secrets_file(var)}"),
+    )
+
+
+def _mlflow(given: Mapping[str, str], var: Path, ports: _Ports) -> _Joined:
+    if url := given.get("LOOPLINE_MLFLOW_URL"):
+        return _Joined(None, {}, Place("MLflow", _without_password(url), "your own"))
+    port = ports.one(5000)
+    url = f"http://{HOST}:{port}"
+    return _Joined(servers.mlflow(var / "mlflow", port), {"LOOPLINE_MLFLOW_URL": url}, Place("MLflow", url))
+
+
+def _label_studio(given: Mapping[str, str], var: Path, ports: _Ports) -> _Joined:
+    if url := given.get("LOOPLINE_LABEL_STUDIO_URL"):
+        if "LOOPLINE_LABEL_STUDIO_TOKEN" not in given:
+            raise BadSetting("LOOPLINE_LABEL_STUDIO_URL is your own: set LOOPLINE_LABEL_STUDIO_TOKEN, too")
+        return _Joined(None, {}, Place("Label Studio", url, "your own"))
+    port, made, files = ports.one(8080), passwords(var), var / "files"
+    url = f"http://{HOST}:{port}"
+    process = servers.label_studio(
+        var / "label-studio",
+        port,
+        email=LABEL_STUDIO_USER,
+        password=made.label_studio,
+        token=made.label_studio_token,
+        files_root=files,
+    )
+    return _Joined(
+        process,
+        {
+            "LOOPLINE_LABEL_STUDIO_URL": url,
+            "LOOPLINE_LABEL_STUDIO_TOKEN": made.label_studio_token,
+            "LOOPLINE_LABEL_STUDIO_FILES_ROOT": str(files),
+        },
+        Place("Label Studio", url, f"{LABEL_STUDIO_USER}, password in {secrets_file(var)}"),
+    )
+
+
+def _triton(given: Mapping[str, str], var: Path, ports: _Ports) -> _Joined:
+    if nodes := given.get("LOOPLINE_TRITON_NODES"):
+        return _Joined(None, {}, Place("Triton", nodes, "your own"))
+    http, grpc, metrics = ports.one(8000), ports.one(8001), ports.one(8002)
+    return _Joined(
+        servers.triton(var / "triton", http, grpc, metrics),
+        {"LOOPLINE_TRITON_NODES": f"local={HOST}:{grpc}"},
+        Place("Triton", f"http://{HOST}:{http}", f"gRPC on {grpc}, metrics at http://{HOST}:{metrics}/metrics"),
+    )
+
+
+def _for_python() -> dict[str, str]:
+    """Environment of our own processes, beside the settings."""
+    own = f"{HOST},localhost"
+    return {
+        "PYTHONPATH": str(ROOT),
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        # What talks to servers of this machine must not go through a company's proxy.
+        **{name: ",".join(filter(None, (os.environ.get(name), own))) for name in ("NO_PROXY", "no_proxy")},
+    }
+
+
+def _provisioner(environment: Mapping[str, str]) -> Process:
+    command = (sys.executable, "-m", "services.chassis.provisioning")
+    return Process("provisioner", command, environment, lambda: True, start_timeout_s=60)
+
+
+def _service(name: str, port: int, environment: Mapping[str, str]) -> Process:
+    return Process(
+        name,
+        (sys.executable, "-m", f"services.{name.replace('-', '_')}"),
+        {**environment, "LOOPLINE_HTTP_PORT": str(port)},
+        lambda: answers(f"http://{HOST}:{port}/health/ready"),
+        start_timeout_s=90,
+        url=f"http://{HOST}:{port}",
+    )
+
+
+def _webapp(port: int, environment: Mapping[str, str]) -> Process:
+    command = (
+        sys.executable, "-m", "streamlit", "run", str(ROOT / "webapp" / "app.py"), "--server.headless=true",
+        f"--server.address={HOST}", f"--server.port={port}", "--browser.gatherUsageStats=false",
+        "--server.fileWatcherType=none",
+    )  # fmt: skip
+    url = f"http://{HOST}:{port}"
+    return Process("webapp", command, environment, lambda: answers(f"{url}/_stcore/health"), 60, url=url)
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r"//[^/@]*@", "//…@", url)
+
+
+def environment_file(settings: Mapping[str, str]) -> str:
+    """Settings as the text of a `.env` file that python-dotenv reads back as they were."""
+    return "".join(f"{name}={_quoted(value)}\n" for name, value in sorted(settings.items()))
+
+
+def _quoted(value: str) -> str:
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -1,0 +1,1 @@
+"""The command `loopline`: publish, watch, ask, operate."""

@@ -1,0 +1,1 @@
+"""`loopline demo`: the story, the turns read from it, the report."""

@@ -1,0 +1,104 @@
+"""What a command is given: settings, a way to the bus, and the terminal."""
+
+import asyncio
+import json
+import re
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import typer
+from rich.console import Console
+
+from contracts.events.base import PROJECT_PATTERN
+from services.cli.errors import BadInput
+from services.cli.settings import CliSettings
+
+if TYPE_CHECKING:
+    from contracts.project import ScopeCard
+    from services.chassis.client import Client
+
+T = TypeVar("T")
+
+Connect = Callable[[CliSettings], "AbstractAsyncContextManager[Client]"]
+
+
+def _connect(settings: CliSettings) -> "AbstractAsyncContextManager[Client]":
+    # Imported late: `loopline --help` is to be instant.
+    from services.chassis.client import Client
+
+    return Client.connect(settings)
+
+
+@dataclass
+class Session:
+    """One run of the command. Answers go to `out`, whatever else a person should know to `notes` (standard error)."""
+
+    settings: CliSettings = field(default_factory=CliSettings)
+    connect: Connect = _connect
+    out: Console = field(default_factory=lambda: Console(markup=False, highlight=False, soft_wrap=True))
+    notes: Console = field(default_factory=lambda: Console(stderr=True, markup=False, highlight=False, soft_wrap=True))
+
+    def run(self, work: "Callable[[Client], Awaitable[T]]") -> T:
+        """Connect, do the work, and disconnect.
+
+        Raises:
+            BadInput: the bus cannot be reached, or does not let us do it.
+        """
+        return asyncio.run(self._run(work))
+
+    async def _run(self, work: "Callable[[Client], Awaitable[T]]") -> T:
+        from services.chassis.errors import NotAllowed, Rejected, Unreachable
+
+        try:
+            async with self.connect(self.settings) as client:
+                return await work(client)
+        except (Unreachable, NotAllowed, Rejected) as error:
+            raise BadInput(str(error)) from error
+        except TimeoutError as error:
+            raise BadInput(f"NATS at {self.settings.nats_url} did not answer in time: is the stack up?") from error
+
+    def json(self, value: Any) -> None:
+        """One line of JSON on standard output."""
+        typer.echo(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def session_of(context: typer.Context) -> Session:
+    """The session of this run."""
+    found = context.obj
+    assert isinstance(found, Session)
+    return found
+
+
+def check_project(name: str | None) -> str | None:
+    """A project's name as it was typed, or a refusal: it becomes a part of subjects and paths."""
+    if name is not None and not re.fullmatch(PROJECT_PATTERN, name):
+        raise BadInput(f"{name!r} cannot be a project's name: 1 to 40 of a-z, 0-9 and -, no - at either end")
+    return name
+
+
+async def card_of(client: "Client", project: str) -> "ScopeCard":
+    """The card of a project.
+
+    Raises:
+        BadInput: it has none.
+    """
+    from contracts.events.project import ProjectDefined
+
+    found = await client.last(ProjectDefined, project)
+    if found is None:
+        known = ", ".join(await client.projects()) or "none yet"
+        raise BadInput(f"the project {project} is not defined (defined: {known}): loopline project apply FILE")
+    return found[0].card
+
+
+async def the_project(client: "Client", given: str | None) -> str:
+    """The project asked for, which must be defined; the only one where none is named."""
+    if given is not None:
+        await card_of(client, given)
+        return given
+    known = await client.projects()
+    if len(known) != 1:
+        raise BadInput(f"name the project with --project: {', '.join(known) or 'none is defined yet'}")
+    return known[0]

@@ -1,0 +1,5 @@
+"""`python -m services.deployer`."""
+
+from services.deployer.app import build
+
+build().run()

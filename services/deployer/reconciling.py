@@ -1,0 +1,78 @@
+"""What should be on the nodes, against what is: a node that started anew is empty and gets its models again."""
+
+import logging
+
+from services.chassis.errors import Rejected, Retry
+from services.deployer import golden
+from services.deployer.installing import install, take_off
+from services.deployer.ports import Artifacts, ModelNodes, ModelRefused, Routes
+from services.deployer.rollout import model_name
+from services.deployer.route import Route, Served
+from services.deployer.turns import Turns
+
+log = logging.getLogger(__name__)
+
+
+class NotReconciled(Exception):
+    """Something is still missing on a node; tried again in the next round."""
+
+
+async def reconcile(*, nodes: ModelNodes, routes: Routes, artifacts: Artifacts, turns: Turns, threads: int = 0) -> None:
+    """Bring the current and the previous version of every project to every node that lacks them, golden checked.
+
+    A project whose rollout is in progress is left alone. No facts are said: nothing changes for anybody.
+
+    Raises:
+        NotReconciled: with a sentence for each model that a node does not have now.
+    """
+    problems: list[str] = []
+    for project in await routes.projects():
+        if turns.taken(project):
+            continue
+        async with turns.of(project):
+            found = await routes.get(project)
+            if found is None:
+                continue
+            route, revision = found
+            missing = await _reconcile(project, route, nodes, routes, artifacts, threads)
+            problems += missing
+            if not missing and route.nodes != nodes.names:
+                log.info("%s is served by %s from now on", project, ", ".join(nodes.names))
+                await routes.put(project, route.model_copy(update={"nodes": nodes.names}), revision)
+    if problems:
+        raise NotReconciled("; ".join(problems))
+
+
+async def _reconcile(
+    project: str, route: Route, nodes: ModelNodes, routes: Routes, artifacts: Artifacts, threads: int
+) -> list[str]:
+    problems = []
+    for served in _both(route):
+        for node in nodes.names:
+            try:
+                if await nodes.digest(node, served.model) == served.registered.model.file.sha256:
+                    continue
+                log.warning("%s lacks %s, which is loaded again", node, served.model)
+                known = golden.read(await artifacts.read(served.registered.model.golden.uri))
+                await install(served.registered, node, known, nodes=nodes, artifacts=artifacts, threads=threads)
+            except Retry as error:
+                problems.append(str(error))
+            except (ModelRefused, Rejected, golden.NotGolden) as error:
+                await take_off(project, (served.version,), nodes, only=(node,))
+                problems.append(f"{served.model} cannot serve on {node}: {error}")
+            else:
+                await _undo_if_replaced(project, served, nodes, routes)
+    return problems
+
+
+async def _undo_if_replaced(project: str, served: Served, nodes: ModelNodes, routes: Routes) -> None:
+    """Another replica may have rolled out a newer version, and unloaded this one, while it was being loaded here."""
+    found = await routes.get(project)
+    if found and served.version not in {kept.version for kept in _both(found[0])}:
+        log.info("%s was replaced meanwhile", model_name(project, served.version))
+        await take_off(project, (served.version,), nodes)
+
+
+def _both(route: Route) -> tuple[Served, ...]:
+    """The current version first: it has the traffic."""
+    return (route.current, route.previous) if route.previous else (route.current,)

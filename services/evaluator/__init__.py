@@ -1,0 +1,1 @@
+"""Candidate against champion on one test set -> a verdict with its reasons."""

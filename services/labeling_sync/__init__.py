@@ -1,0 +1,1 @@
+"""Labels of people become dataset versions: Label Studio on one side, the bus on the other."""

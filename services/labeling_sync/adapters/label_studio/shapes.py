@@ -1,0 +1,132 @@
+"""Between Label Studio's JSON and the words of this service."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from xml.sax.saxutils import quoteattr
+
+from services.labeling_sync.labels import Annotation, GivenLabel, Guess, MadeTask, NewTask, Task
+
+_CHOICES = "label"
+_IMAGE = "image"
+_HOTKEYS = "1234567890"
+
+
+def title_of(project: str) -> str:
+    """The natural key of a project's counterpart."""
+    return f"loopline:{project}"
+
+
+def label_config(classes: Sequence[str]) -> str:
+    """The labelling page: the picture, and one choice a class with a hot key while there are keys.
+
+    Classes that are named by one character each, such as digits, have that as their key.
+    """
+    keys = classes if all(len(name) == 1 for name in classes) else _HOTKEYS
+    choices = "".join(
+        f"<Choice value={quoteattr(name)}{f' hotkey={quoteattr(keys[place])}' if place < len(keys) else ''}/>"
+        for place, name in enumerate(classes)
+    )
+    return (
+        f'<View><Image name="{_IMAGE}" value="$image"/>'
+        f'<Choices name="{_CHOICES}" toName="{_IMAGE}" choice="single" showInline="true">{choices}</Choices></View>'
+    )
+
+
+def new_task(task: NewTask, picture_url: str) -> dict[str, Any]:
+    """A task as the import call takes it, with its label as an annotation and its guess as a prediction."""
+    data = {
+        **task.metadata,
+        "image": picture_url,
+        "sha256": task.sha256,
+        "uri": task.uri,
+        "chosen": task.chosen,
+        "width": task.width,
+        "height": task.height,
+    }
+    made: dict[str, Any] = {
+        "data": data,
+        "meta": {"event": task.event, "label_id": task.label.id if task.label else ""},
+    }
+    if task.label:
+        made["annotations"] = [{"result": _given(task.label), "ground_truth": False}]
+    if task.guess:
+        made["predictions"] = [_prediction(task.guess)]
+    return made
+
+
+def new_annotation(label: GivenLabel) -> dict[str, Any]:
+    """An annotation as the annotations call takes it. Label Studio refuses a second one of the same `unique_id`."""
+    return {"unique_id": label.id, "result": _given(label), "ground_truth": False}
+
+
+def made_task(task: Mapping[str, Any]) -> MadeTask:
+    """A task that was found."""
+    meta = task.get("meta") or {}
+    return MadeTask(int(task["id"]), str(meta.get("event", "")), str(meta.get("label_id", "")))
+
+
+def task_of(task: Mapping[str, Any], people: Mapping[int, str]) -> Task:
+    """A task of the list or of an export. `people`: id -> name of users that are given by id alone."""
+    data = task["data"]
+    return Task(
+        id=int(task["id"]),
+        sha256=str(data.get("sha256", "")),
+        uri=str(data.get("uri", "")),
+        chosen=str(data.get("chosen", "")),
+        width=int(data.get("width") or 0),
+        height=int(data.get("height") or 0),
+        updated_at=datetime.fromisoformat(task["updated_at"]),
+        annotations=tuple(_annotation(one, people) for one in task["annotations"]),
+    )
+
+
+def people_in(tasks: Sequence[Mapping[str, Any]]) -> set[int]:
+    """The users that are given by id alone."""
+    ids = set()
+    for task in tasks:
+        for annotation in task["annotations"]:
+            ids |= {who for who in (annotation["completed_by"], annotation["updated_by"]) if isinstance(who, int)}
+    return ids
+
+
+def _given(label: GivenLabel) -> list[dict[str, Any]]:
+    return [{**_choice(label.label), "id": label.id[:10], "meta": {"labelled_by": label.by} if label.by else {}}]
+
+
+def _prediction(guess: Guess) -> dict[str, Any]:
+    return {"model_version": guess.model_version, "score": guess.score, "result": [_choice(guess.label)]}
+
+
+def _choice(label: str) -> dict[str, Any]:
+    return {"from_name": _CHOICES, "to_name": _IMAGE, "type": "choices", "value": {"choices": [label]}}
+
+
+def _annotation(annotation: Mapping[str, Any], people: Mapping[int, str]) -> Annotation:
+    items = [item for item in annotation["result"] or [] if item.get("from_name") == _CHOICES]
+    choices = [choice for item in items for choice in item.get("value", {}).get("choices", [])]
+    lead_time = annotation.get("lead_time")
+    return Annotation(
+        id=int(annotation["id"]),
+        label=str(choices[0]) if len(choices) == 1 else None,
+        skipped=bool(annotation["was_cancelled"]),
+        annotator=_annotator(annotation, items, people)[:200],
+        lead_time_s=max(0.0, float(lead_time)) if lead_time is not None else None,
+        updated_at=datetime.fromisoformat(annotation["updated_at"]),
+    )
+
+
+def _annotator(annotation: Mapping[str, Any], items: list[dict[str, Any]], people: Mapping[int, str]) -> str:
+    """Who labelled: the person who changed it last, or whom the label was given by where no other person did."""
+    by, changed_by = _id(annotation["completed_by"]), _id(annotation["updated_by"])
+    given_by = next((item["meta"]["labelled_by"] for item in items if (item.get("meta") or {}).get("labelled_by")), "")
+    if given_by and changed_by in (None, by):
+        return str(given_by)
+    who = annotation["completed_by"] if changed_by in (None, by) else changed_by
+    if isinstance(who, dict):
+        return str(who.get("email") or who.get("username") or who["id"])
+    return people[who] if who is not None else ""
+
+
+def _id(who: Any) -> int | None:
+    return int(who["id"]) if isinstance(who, dict) else who

@@ -1,0 +1,71 @@
+"""labeling-sync: what it hears, what it does by itself, and with what."""
+
+import asyncio
+from collections import defaultdict
+from dataclasses import replace
+from functools import partial
+
+from contracts.events.dataset import DatasetRequested
+from contracts.events.feedback import FeedbackGiven
+from contracts.events.image import ImageAdded
+from contracts.events.project import ProjectDefined
+from contracts.topology import CURSORS
+from services.chassis.app import Service
+from services.chassis.telemetry import span
+from services.labeling_sync.adapters.blob_store import BlobPictures, ParquetManifests
+from services.labeling_sync.adapters.cursors import KeptCursors
+from services.labeling_sync.adapters.label_studio import Http, LabelStudio, ServedPictures
+from services.labeling_sync.cards import Cards
+from services.labeling_sync.handlers import (
+    on_dataset_requested,
+    on_feedback_given,
+    on_image_added,
+    on_project_defined,
+)
+from services.labeling_sync.polling import poll_labels
+from services.labeling_sync.ports import Labelling, Ports
+from services.labeling_sync.querying import Query
+from services.labeling_sync.settings import LabelingSyncSettings
+
+
+def build(settings: LabelingSyncSettings | None = None, labelling: Labelling | None = None) -> Service:
+    """The service, not yet connected. `labelling` stands in for Label Studio."""
+    settings = settings or LabelingSyncSettings()
+    service = Service("labeling-sync", settings)
+    patient = impatient = labelling
+    if patient is None or impatient is None:
+        # A message waits for a Label Studio that is away; a job comes again by itself.
+        patient = _label_studio(service, settings, settings.label_studio_patience_s)
+        impatient = _label_studio(service, settings, 0)
+        service.ready_when("label-studio", impatient.answers)
+    ports = Ports(
+        bus=service.bus,
+        claims=service.claims,
+        cursors=KeptCursors(partial(service.bus.bucket, CURSORS)),
+        labelling=patient,
+        pictures=BlobPictures(service.blobs),
+        manifests=ParquetManifests(service.blobs),
+        now=service.bus.now,
+        span=span,
+        turns=defaultdict(asyncio.Lock),
+    )
+    service.hear("labeling-sync-projects", {ProjectDefined: partial(on_project_defined, ports=ports)})
+    service.hear("labeling-sync-images", {ImageAdded: partial(on_image_added, ports=ports)})
+    service.hear("labeling-sync-datasets", {DatasetRequested: partial(on_dataset_requested, ports=ports)})
+    service.hear("labeling-sync-feedback", {FeedbackGiven: partial(on_feedback_given, ports=ports)})
+    jobs = replace(ports, labelling=impatient)
+    query = Query(Cards(service.bus), jobs)
+    service.every(settings.poll_period_s, partial(poll_labels, Cards(service.bus), jobs), name="labels")
+    service.every(settings.poll_period_s, query.look, name="query")
+    return service
+
+
+def _label_studio(service: Service, settings: LabelingSyncSettings, patience_s: float) -> LabelStudio:
+    http = Http(
+        settings.label_studio_url,
+        settings.label_studio_token.get_secret_value(),
+        timeout_s=settings.label_studio_timeout_s,
+        patience_s=patience_s,
+    )
+    service.on_stop(http.close)
+    return LabelStudio(http, ServedPictures(service.blobs, settings.blobs_root, settings.label_studio_files_root))

@@ -1,0 +1,1 @@
+"""Image -> Triton -> prediction, from the bus and by request-reply."""

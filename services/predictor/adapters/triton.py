@@ -1,0 +1,91 @@
+"""Triton nodes over gRPC, one channel each, kept."""
+
+from collections.abc import Mapping
+from itertools import count
+
+import numpy as np
+from numpy.typing import NDArray
+from tritonclient.grpc import InferInput, InferRequestedOutput
+from tritonclient.grpc.aio import InferenceServerClient
+from tritonclient.utils import InferenceServerException
+
+from contracts.telemetry import TRITON_INFER
+from services.chassis.errors import Retry
+from services.chassis.telemetry import span
+from services.predictor.answer import Serving, Unanswerable, in_turn
+from services.predictor.ports import ModelAnswer, NotLoaded
+
+# A node that comes back is found within a second; gRPC's own pauses grow to two minutes.
+_CHANNEL = [
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+]
+# The embedding is not asked for: nobody downstream reads it yet.
+_PROBABILITIES, _HEAT_MAP = "OUTPUT__0", "OUTPUT__1"
+
+
+class TritonModels:
+    """`Models` of real Triton servers; `addresses` (`host:port` of gRPC) by the names that routes use."""
+
+    def __init__(self, addresses: Mapping[str, str], *, deadline_s: float) -> None:
+        self._addresses = dict(addresses)
+        self._deadline_s = deadline_s
+        self._clients: dict[str, InferenceServerClient] = {}
+        self._turn = count()
+
+    async def close(self) -> None:
+        """Close the channels."""
+        for client in self._clients.values():
+            await client.close()
+        self._clients.clear()
+
+    async def any_live(self) -> bool:
+        """Whether a node answers."""
+        for node in self._addresses:
+            try:
+                if await self._client(node).is_server_live(client_timeout=self._deadline_s):
+                    return True
+            except InferenceServerException:
+                continue
+        return False
+
+    async def infer(self, serving: Serving, pixels: NDArray[np.uint8]) -> ModelAnswer:
+        """As `Models.infer`; `pixels` is uint8 [3, H, W]. A node that is away is passed over for the next."""
+        nodes = [node for node in serving.nodes if node in self._addresses]
+        if not nodes:
+            raise Retry(
+                f"{serving.model} is on {', '.join(serving.nodes)} and this predictor knows "
+                f"{', '.join(self._addresses)}: give it the LOOPLINE_TRITON_NODES of the deployer"
+            )
+        away: list[str] = []
+        lacking: list[str] = []
+        with span(TRITON_INFER, model=serving.model, height=pixels.shape[1], width=pixels.shape[2]):
+            for node in in_turn(nodes, next(self._turn)):
+                try:
+                    return await self._infer(node, serving.model, pixels)
+                except InferenceServerException as error:
+                    text = " ".join(str(error.message()).split())
+                    if error.status() == "StatusCode.INVALID_ARGUMENT":
+                        raise Unanswerable(f"{serving.model} cannot look at this image: {text}") from error
+                    (lacking if error.status() == "StatusCode.NOT_FOUND" else away).append(f"{node}: {text}")
+        if away:
+            raise Retry(f"no Triton node answers for {serving.model} at the moment ({'; '.join(away + lacking)})")
+        raise NotLoaded(f"no Triton node has {serving.model} at the moment ({'; '.join(lacking)})")
+
+    async def _infer(self, node: str, model: str, pixels: NDArray[np.uint8]) -> ModelAnswer:
+        tensor = InferInput("INPUT__0", [1, *pixels.shape], "UINT8")
+        tensor.set_data_from_numpy(pixels[np.newaxis])
+        answer = await self._client(node).infer(
+            model,
+            [tensor],
+            outputs=[InferRequestedOutput(_PROBABILITIES), InferRequestedOutput(_HEAT_MAP)],
+            client_timeout=self._deadline_s,
+        )
+        return ModelAnswer(node, answer.as_numpy(_PROBABILITIES)[0], answer.as_numpy(_HEAT_MAP)[0])
+
+    def _client(self, node: str) -> InferenceServerClient:
+        if node not in self._clients:
+            self._clients[node] = InferenceServerClient(self._addresses[node], channel_args=_CHANNEL)
+        return self._clients[node]

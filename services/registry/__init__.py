@@ -1,0 +1,1 @@
+"""Verdict -> versions in the MLflow Model Registry, approvals, aliases."""

@@ -1,0 +1,1 @@
+"""Dataset version -> trained TorchScript model and its MLflow run."""

@@ -1,0 +1,129 @@
+"""MLflow: one run for each piece of work, found again by its claim."""
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+
+from services.chassis.errors import Rejected, Retry
+
+CLAIM_TAG = "loopline.claim"
+FAILED_TAG = "loopline.failed_because"
+_CONTEXT_TAG = "mlflow.data.context"
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What is known of a run before it begins. `dataset_id` is the digest of the dataset it is logged with."""
+
+    project: str
+    claim: str
+    name: str
+    tags: Mapping[str, str]
+    parameters: Mapping[str, str]
+    dataset_id: str
+    dataset_name: str
+    manifest_uri: str
+
+
+class MlflowRuns:
+    """Runs of the experiment that has the project's name."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._client = MlflowClient(tracking_uri=url)
+
+    def begin(self, facts: RunFacts, now_ms: int) -> str:
+        """The id of the run for this claim: the one that a killed trainer left behind, or a new one.
+
+        Raises:
+            Retry: MLflow does not answer.
+            Rejected: the experiment was deleted.
+        """
+        with self._answering():
+            experiment_id = self._experiment(facts.project)
+            found = self._client.search_runs([experiment_id], f"tags.`{CLAIM_TAG}` = '{facts.claim}'", max_results=1)
+            if found:
+                run_id = str(found[0].info.run_id)
+                self._client.update_run(run_id, status="RUNNING")
+                if FAILED_TAG in found[0].data.tags:
+                    self._client.delete_tag(run_id, FAILED_TAG)
+                return run_id
+            tags = {**facts.tags, CLAIM_TAG: facts.claim}
+            run = self._client.create_run(experiment_id, start_time=now_ms, tags=tags, run_name=facts.name)
+            return str(run.info.run_id)
+
+    def complete(
+        self,
+        run_id: str,
+        facts: RunFacts,
+        *,
+        files: Mapping[str, bytes],
+        metrics: Mapping[str, float],
+        tags: Mapping[str, str],
+        now_ms: int,
+    ) -> None:
+        """Log everything, then mark the run as finished. Done again it overwrites and adds nothing.
+
+        Raises:
+            Retry: MLflow does not answer.
+        """
+        with self._answering():
+            self._client.log_batch(
+                run_id,
+                metrics=[Metric(name, value, now_ms, 0) for name, value in metrics.items()],
+                params=[Param(name, value) for name, value in facts.parameters.items()],
+                tags=[RunTag(name, value) for name, value in tags.items()],
+            )
+            dataset = Dataset(
+                name=facts.dataset_name,
+                digest=facts.dataset_id,
+                source_type="loopline",
+                source=facts.manifest_uri,
+            )
+            self._client.log_inputs(run_id, [DatasetInput(dataset, [InputTag(_CONTEXT_TAG, "training")])])
+            with tempfile.TemporaryDirectory() as folder:
+                for name, data in files.items():
+                    (Path(folder) / name).write_bytes(data)
+                self._client.log_artifacts(run_id, folder)
+            self._client.set_terminated(run_id, "FINISHED", now_ms)
+
+    def fail(self, run_id: str, reason: str, now_ms: int) -> None:
+        """Mark the run as failed, and say why.
+
+        Raises:
+            Retry: MLflow does not answer.
+        """
+        with self._answering():
+            self._client.set_tag(run_id, FAILED_TAG, reason[:5000])
+            self._client.set_terminated(run_id, "FAILED", now_ms)
+
+    def _experiment(self, project: str) -> str:
+        found = self._client.get_experiment_by_name(project)
+        if found is None:
+            try:
+                return str(self._client.create_experiment(project))
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                # Another trainer made it this moment.
+                found = self._client.get_experiment_by_name(project)
+        if found is None or found.lifecycle_stage != "active":
+            raise Rejected(
+                f"the MLflow experiment {project} was deleted: restore it with `mlflow experiments restore`, "
+                "then ask again"
+            )
+        return str(found.experiment_id)
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        try:
+            yield
+        except (MlflowException, requests.RequestException, OSError) as error:
+            raise Retry(f"MLflow at {self._url} does not do what is asked: {str(error)[:500]}") from error

@@ -1,0 +1,156 @@
+"""One function per event heard."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from contracts.events.base import Event
+from contracts.events.dataset import DatasetVersioned
+from contracts.events.project import ProjectDefined
+from contracts.events.training import (
+    TrainingCancelled,
+    TrainingCompleted,
+    TrainingFailed,
+    TrainingPlan,
+    TrainingProgressed,
+    TrainingRequested,
+    TrainingStarted,
+)
+from contracts.project import ScopeCard
+from services.chassis.heard import Heard
+from services.trainer.job import Job, Made
+from services.trainer.plan import claim_key, plan_hash
+from services.trainer.ports import CannotTrain, Claims, Facts, Trainer
+from services.trainer.recipes import NotARecipe, checked
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Ports:
+    """What a training needs; `replica` names this process, `clock` counts seconds."""
+
+    facts: Facts
+    claims: Claims
+    trainer: Trainer
+    replica: str
+    clock: Clock
+
+
+def on_dataset_versioned(event: DatasetVersioned, heard: Heard, *, ports: Ports) -> AsyncIterator[Event]:
+    """Train what the card says on the new version, unless a newer one is there already."""
+    return _answer(TrainingRequested(), event, heard, ports)
+
+
+def on_training_requested(event: TrainingRequested, heard: Heard, *, ports: Ports) -> AsyncIterator[Event]:
+    """Train what the request says, and for the rest what the card says."""
+    return _answer(event, None, heard, ports)
+
+
+async def _answer(
+    request: TrainingRequested, versioned: DatasetVersioned | None, heard: Heard, ports: Ports
+) -> AsyncIterator[Event]:
+    """The facts of one training, from the first look at the card to its end."""
+    defined = await ports.facts.last(ProjectDefined, heard.project)
+    if defined is None:
+        yield TrainingFailed(
+            reason=f"the project {heard.project} has no scope card: apply one with `loopline project apply FILE`"
+        )
+        return
+    dataset = versioned or await _dataset(request.dataset_id, heard.project, ports.facts)
+    if dataset is None:
+        yield TrainingFailed(reason=_no_dataset(request.dataset_id, heard.project))
+        return
+    plan = _plan(request, defined[0].card, dataset)
+    try:
+        plan = plan.model_copy(update={"parameters": checked(plan.recipe, plan.parameters)})
+    except NotARecipe as error:
+        yield TrainingFailed(plan=plan, reason=str(error))
+        return
+    hash_ = plan_hash(plan.dataset_id, plan.recipe, plan.parameters, plan.seed)
+    key = claim_key(heard.project, hash_, heard.envelope.id if request.again else None)
+    done = await ports.claims.take(key, heard.owner)
+    if done is not None:
+        # Trained before, by this message or another one: say so again, whoever heard it first knows it by its id.
+        yield TrainingCompleted.model_validate(done)
+        return
+    try:
+        newest = await ports.facts.last(DatasetVersioned, heard.project)
+        if versioned and newest and newest[0].number > versioned.number:
+            await ports.claims.release(key, heard.owner)
+            yield TrainingCancelled(plan=plan, reason=f"superseded by dataset version {newest[0].number}")
+            return
+        job = Job(
+            project=heard.project,
+            claim=key,
+            plan_hash=hash_,
+            plan=plan,
+            dataset_number=dataset.number,
+            classes=dataset.classes,
+            manifest=dataset.manifest,
+            correlation_id=heard.envelope.correlation_id,
+        )
+        async with aclosing(_train(job, ports)) as facts:
+            async for fact in facts:
+                if isinstance(fact, TrainingCompleted):
+                    # Kept before it is said: whoever is killed in between says it from the claim.
+                    await ports.claims.finish(key, heard.owner, fact.model_dump(mode="json"))
+                yield fact
+    except CannotTrain as error:
+        await ports.claims.release(key, heard.owner)
+        yield TrainingFailed(plan=plan, reason=str(error))
+    except Exception:
+        # Tried again later; until then another who wants the same may do it. Not so when cancelled: then this very
+        # message comes again, with the same owner.
+        await ports.claims.release(key, heard.owner)
+        raise
+
+
+async def _train(job: Job, ports: Ports) -> AsyncGenerator[Event]:
+    started = ports.clock()
+    yield TrainingStarted(plan=job.plan, trainer=ports.replica)
+    async with aclosing(ports.trainer.train(job)) as steps:
+        async for step in steps:
+            if isinstance(step, Made):
+                yield TrainingCompleted(
+                    plan=job.plan,
+                    dataset_number=job.dataset_number,
+                    manifest=job.manifest,
+                    run_id=step.run_id,
+                    model=step.model,
+                    metrics=step.metrics,
+                    seconds=ports.clock() - started,
+                )
+            else:
+                yield TrainingProgressed(
+                    plan=job.plan, stage=step.stage, done=step.done, total=step.total, metrics=step.metrics
+                )
+
+
+def _plan(request: TrainingRequested, card: ScopeCard, dataset: DatasetVersioned) -> TrainingPlan:
+    """Another recipe than the card's has nothing to do with the card's parameters."""
+    recipe = request.recipe or card.model.recipe
+    of_card = card.model.parameters if recipe == card.model.recipe else {}
+    return TrainingPlan(
+        dataset_id=dataset.dataset_id,
+        recipe=recipe,
+        parameters={**of_card, **request.parameters},
+        seed=card.model.seed if request.seed is None else request.seed,
+    )
+
+
+async def _dataset(dataset_id: str | None, project: str, facts: Facts) -> DatasetVersioned | None:
+    if dataset_id is None:
+        newest = await facts.last(DatasetVersioned, project)
+        return newest[0] if newest else None
+    found = None
+    async for event, _, _ in facts.read(DatasetVersioned, project):
+        if event.dataset_id == dataset_id:
+            found = event
+    return found
+
+
+def _no_dataset(dataset_id: str | None, project: str) -> str:
+    if dataset_id is None:
+        return f"{project} has no dataset version yet: label some images, then say dataset.requested"
+    return f"{project} has no dataset version {dataset_id}: leave dataset_id out to train on the newest"

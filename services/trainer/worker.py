@@ -1,0 +1,167 @@
+"""The warm child process of the trainer: imports torch and MLflow once, then trains job after job.
+
+python -m services.trainer.worker
+"""
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import torch
+
+from contracts.events.training import TrainedModel
+from services.chassis.blobs import Blobs
+from services.chassis.child import serve
+from services.chassis.errors import Rejected, Retry
+from services.trainer.adapters.mlflow_runs import MlflowRuns, RunFacts
+from services.trainer.adapters.parquet_manifest import rows
+from services.trainer.dataset import Dataset, NotTrainable
+from services.trainer.job import Job, Made, Places
+from services.trainer.recipes import frozen_features
+from services.trainer.recipes.extractor import extractor
+from services.trainer.recipes.head import Examples, fit_head
+from services.trainer.recipes.kept import cores
+from services.trainer.recipes.parameters import FrozenFeatures
+from services.trainer.recipes.recipe import MadeModel, Recipe, Report
+
+log = logging.getLogger(__name__)
+
+RECIPES: Mapping[str, Recipe] = {"frozen-features": frozen_features.train}
+
+_LEAST_PAUSE_S = 0.5
+
+Say = Callable[[dict[str, Any]], None]
+
+
+def handle(given: dict[str, Any], say: Say) -> dict[str, Any]:
+    """Run the training `given["job"]` with the `given["places"]`; returns a `Made`.
+
+    Raises:
+        Rejected: this training cannot succeed as asked; the text says why and what to do.
+        Retry: MLflow is away.
+    """
+    job, places = Job.model_validate(given["job"]), Places.model_validate(given["places"])
+    blobs = Blobs(places.blobs_root)
+    dataset = read_dataset(job, blobs)
+    runs = MlflowRuns(places.mlflow_url)
+    facts = run_facts(job)
+    report = paced(say)
+    with ThreadPoolExecutor(1) as aside:
+        # The run begins while the work does.
+        begun = aside.submit(runs.begin, facts, _now_ms())
+        try:
+            made = RECIPES[job.plan.recipe](
+                dataset, job.plan.parameters, blobs, places.kept_root, unless_hopeless(begun, report)
+            )
+            model = stored(made, job, blobs)
+            run_id = begun.result()
+            report("log", 0, 1, {})
+            runs.complete(
+                run_id,
+                facts,
+                files={"model.pt": made.model, "golden.npz": made.golden},
+                metrics=made.metrics,
+                tags={"loopline.model_sha256": model.file.sha256, "loopline.golden_sha256": model.golden.sha256},
+                now_ms=_now_ms(),
+            )
+            report("log", 1, 1, {})
+            return Made(run_id=run_id, model=model, metrics=made.metrics).model_dump(mode="json")
+        except Exception as error:
+            if not begun.exception():
+                mark_failed(runs, begun.result(), error)
+            raise
+
+
+def unless_hopeless(begun: Future[str], report: Report) -> Report:
+    """Report, but stop where MLflow is away: to learn that after minutes of work is too late."""
+
+    def checked(stage: str, done: int, total: int, metrics: dict[str, float]) -> None:
+        if begun.done():
+            begun.result()
+        report(stage, done, total, metrics)
+
+    return checked
+
+
+def stored(made: MadeModel, job: Job, blobs: Blobs) -> TrainedModel:
+    """Put a model and its golden answers into the blob store."""
+    return TrainedModel(
+        file=blobs.put(made.model, "pt"),
+        golden=blobs.put(made.golden, "npz"),
+        classes=job.classes,
+        max_side=made.max_side,
+    )
+
+
+def mark_failed(runs: MlflowRuns, run_id: str, error: Exception) -> None:
+    """Say in MLflow why a run failed; where that cannot be said either, the log has both reasons."""
+    try:
+        runs.fail(run_id, str(error), _now_ms())
+    except Retry as also:
+        log.warning("the run %s could not be marked as failed: %s", run_id, also)
+
+
+def read_dataset(job: Job, blobs: Blobs) -> Dataset:
+    """The dataset of the job's manifest.
+
+    Raises:
+        Rejected: the manifest is gone or no dataset to train on.
+    """
+    try:
+        return Dataset.of(rows(blobs.read(job.manifest.uri)), job.classes)
+    except NotTrainable as error:
+        raise Rejected(str(error)) from error
+
+
+def run_facts(job: Job) -> RunFacts:
+    """What its run is known by."""
+    parameters = {name: str(value) for name, value in job.plan.parameters.items()}
+    return RunFacts(
+        project=job.project,
+        claim=job.claim,
+        name=f"{job.plan.recipe} on dataset {job.dataset_number}",
+        tags={
+            "loopline.project": job.project,
+            "loopline.plan": job.plan_hash,
+            "loopline.dataset": job.plan.dataset_id,
+            "loopline.dataset_number": str(job.dataset_number),
+            "loopline.correlation": job.correlation_id,
+        },
+        parameters={"recipe": job.plan.recipe, "seed": str(job.plan.seed), **parameters},
+        dataset_id=job.plan.dataset_id,
+        dataset_name=f"{job.project} {job.dataset_number}",
+        manifest_uri=job.manifest.uri,
+    )
+
+
+def paced(say: Say, clock: Callable[[], float] = time.monotonic) -> Report:
+    """Report progress at most twice a second: what comes sooner is left out."""
+    last = -_LEAST_PAUSE_S
+
+    def report(stage: str, done: int, total: int, metrics: dict[str, float]) -> None:
+        nonlocal last
+        if (now := clock()) - last >= _LEAST_PAUSE_S:
+            last = now
+            say({"stage": stage, "done": done, "total": total, "metrics": metrics})
+
+    return report
+
+
+def warm() -> None:
+    """Pay before the first job what is paid once: imports, threads, the linear algebra, the traced backbone."""
+    torch.set_num_threads(cores())
+    extractor(FrozenFeatures().image_px)
+    few = Examples(torch.eye(2, 3), torch.tensor([0, 1]))
+    fit_head(few, few, classes=2)
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)
+
+
+if __name__ == "__main__":
+    logging.basicConfig(stream=sys.stderr)
+    serve(handle, warm)

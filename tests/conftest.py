@@ -1,0 +1,76 @@
+"""Fixtures that start the real servers, once a test run, each only when a test asks for it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from deploy.embedded import servers
+from deploy.embedded.servers import HOST, free_port
+from tests.servers import running
+
+
+@dataclass(frozen=True)
+class LabelStudioServer:
+    """A running Label Studio and its user. Files under `files_root` are served at /data/local-files/?d=…"""
+
+    url: str
+    token: str
+    email: str
+    password: str
+    files_root: Path
+
+
+@pytest.fixture(scope="session")
+def servers_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the servers of this run keep data and logs."""
+    return tmp_path_factory.mktemp("servers")
+
+
+@pytest.fixture(scope="session")
+def nats_url(servers_root: Path) -> Iterator[str]:
+    """A nats-server with JetStream and an empty store."""
+    port = free_port()
+    with running(servers.nats(servers_root / "nats", port), servers_root / "nats.log"):
+        yield f"nats://{HOST}:{port}"
+
+
+@pytest.fixture(scope="session")
+def mlflow_url(servers_root: Path) -> Iterator[str]:
+    """An MLflow server without runs."""
+    port = free_port()
+    with running(servers.mlflow(servers_root / "mlflow", port), servers_root / "mlflow.log"):
+        yield f"http://{HOST}:{port}"
+
+
+@pytest.fixture(scope="session")
+def label_studio(servers_root: Path) -> Iterator[LabelStudioServer]:
+    """A Label Studio without projects."""
+    port = free_port()
+    server = LabelStudioServer(
+        url=f"http://{HOST}:{port}",
+        token="0123456789abcdef0123456789abcdef01234567",
+        email="operator@loopline.local",
+        password="only-for-tests",
+        files_root=servers_root / "files",
+    )
+    process = servers.label_studio(
+        servers_root / "label-studio",
+        port,
+        email=server.email,
+        password=server.password,
+        token=server.token,
+        files_root=server.files_root,
+    )
+    with running(process, servers_root / "label-studio.log"):
+        yield server
+
+
+@pytest.fixture(scope="session")
+def triton(servers_root: Path) -> Iterator[str]:
+    """The gRPC address (host:port) of a Triton without models."""
+    grpc_port = free_port()
+    process = servers.triton(servers_root / "triton", free_port(), grpc_port, free_port())
+    with running(process, servers_root / "triton.log"):
+        yield f"{HOST}:{grpc_port}"

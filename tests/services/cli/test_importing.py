@@ -1,0 +1,118 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from contracts.events.image import ImageAdded
+from contracts.events.project import ProjectDefined
+from services.cli import importing
+from services.cli.datasets import LabelledImage
+from tests.services.cli.world import FakeClient, defined, png, refused, run
+
+
+@pytest.fixture
+def cells(tmp_path: Path) -> Path:
+    """Four images in two folders of classes, and a file that is none."""
+    root = tmp_path / "cells"
+    for seed, label in enumerate(("functional", "functional", "defective", "defective")):
+        (root / label).mkdir(parents=True, exist_ok=True)
+        (root / label / f"{seed}.png").write_bytes(png(seed))
+    (root / ".DS_Store").write_text("hidden")
+    return root
+
+
+def test_folder_of_classes_imports_with_labels_and_makes_a_card(tmp_path: Path, cells: Path) -> None:
+    client = FakeClient(tmp_path)
+    outcome = run(client, "import", str(cells), "--project", "solar", "--json")
+    assert outcome.json == {
+        "project": "solar", "imported": 4, "labels": {"defective": 2, "functional": 2}, "skipped": []
+    }  # fmt: skip
+    (card,) = [event.card for event in client.all(ProjectDefined)]
+    assert card.data.classes == ("defective", "functional")
+    assert "solar was not defined yet" in outcome.err
+    added = client.all(ImageAdded)
+    assert sorted(event.label or "" for event in added) == ["defective", "defective", "functional", "functional"]
+    assert {event.image.sha256 for event in added} == {LabelledImage(png(seed), None, "").sha256 for seed in range(4)}
+    assert all(client.blobs.exists(event.image.uri) for event in added)
+    assert (added[0].image.width, added[0].chosen, added[0].labelled_by) == (16, "random", "import")
+
+
+def test_unlabelled_import_leaves_the_labels_to_people(tmp_path: Path, cells: Path) -> None:
+    client = defined(tmp_path)
+    assert run(client, "import", str(cells), "--project", "solar", "--unlabelled").code == 0
+    assert {(event.label, event.labelled_by) for event in client.all(ImageAdded)} == {(None, "")}
+
+
+def test_flat_folder_imports_without_labels_into_a_defined_project_only(tmp_path: Path, cells: Path) -> None:
+    flat = str(cells / "defective")
+    line = refused(run(FakeClient(tmp_path), "import", flat, "--project", "solar"))
+    assert "loopline project apply FILE" in line
+    client = defined(tmp_path)
+    assert "2 without a label" in run(client, "import", flat, "--project", "solar").out
+    assert len(client.all(ImageAdded)) == 2
+
+
+def test_limit_takes_a_mix_of_classes_and_the_same_one_every_time(tmp_path: Path, cells: Path) -> None:
+    first, second = defined(tmp_path), defined(tmp_path)
+    for client in (first, second):
+        assert run(client, "import", str(cells), "--project", "solar", "--limit", "3").code == 0
+    assert first.all(ImageAdded) == second.all(ImageAdded)
+    assert {event.label for event in first.all(ImageAdded)} == {"functional", "defective"}
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "complaint"),
+    [
+        ("cut.png", png(7, side=64)[:300], "truncated"),
+        ("text.jpg", b"no picture", "neither a PNG nor a JPEG"),
+        ("empty.png", b"", "empty"),
+    ],
+)
+def test_bad_file_is_named_and_nothing_is_changed(
+    tmp_path: Path, cells: Path, name: str, data: bytes, complaint: str
+) -> None:
+    (cells / "defective" / name).write_bytes(data)
+    client = FakeClient(tmp_path)
+    line = refused(run(client, "import", str(cells), "--project", "solar"))
+    assert name in line
+    assert complaint in line
+    assert client.said == []
+    assert not (tmp_path / "blobs").exists()
+    outcome = run(client, "import", str(cells), "--project", "solar", "--skip-bad", "--json")
+    assert (outcome.json["imported"], len(outcome.json["skipped"])) == (4, 1)
+
+
+def test_class_that_is_not_on_the_card_is_refused(tmp_path: Path, cells: Path) -> None:
+    (cells / "defective").rename(cells / "brokn")
+    client = defined(tmp_path)
+    assert "brokn: no class on the card of solar" in refused(run(client, "import", str(cells), "--project", "solar"))
+    assert client.all(ImageAdded) == []
+
+
+def test_image_in_two_classes_is_refused(tmp_path: Path, cells: Path) -> None:
+    (cells / "defective" / "twin.png").write_bytes(png(0))
+    assert "same image in two classes" in refused(run(defined(tmp_path), "import", str(cells), "--project", "solar"))
+
+
+def test_folders_that_make_no_sense_are_refused(tmp_path: Path, cells: Path) -> None:
+    client = FakeClient(tmp_path)
+    assert "no folder" in refused(run(client, "import", str(tmp_path / "none"), "--project", "solar"))
+    assert "name the project" in refused(run(client, "import", str(cells)))
+    (tmp_path / "empty").mkdir()
+    assert "no PNG or JPEG" in refused(run(client, "import", str(tmp_path / "empty"), "--project", "solar"))
+    (cells / "loose.png").write_bytes(png(9))
+    assert "loose.png lies beside" in refused(run(client, "import", str(cells), "--project", "solar"))
+
+
+def test_built_in_data_set_brings_its_card_also_under_another_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def few() -> Iterator[LabelledImage]:
+        yield LabelledImage(png(1), "defective", "cell", {"type": "mono"})
+
+    monkeypatch.setattr(importing, "elpv", few)
+    client = FakeClient(tmp_path)
+    assert run(client, "import", "elpv").code == 0
+    assert run(client, "import", "elpv", "--project", "roof").code == 0
+    assert [event.card.project for event in client.all(ProjectDefined)] == ["solar", "roof"]
+    assert client.all(ImageAdded)[0].metadata == {"type": "mono"}

@@ -1,0 +1,139 @@
+"""The bus of the command line's tests, in memory, and a way to run a command against it."""
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from typer.testing import CliRunner
+
+from contracts.envelope import Envelope, derive_id
+from contracts.events.base import Event
+from contracts.events.prediction import PredictionCompleted, PredictionFailed, PredictionRequested
+from contracts.events.project import ProjectDefined
+from services.chassis.blobs import Blobs
+from services.chassis.client import ConsumerState
+from services.chassis.images import encode_png
+from services.cli.app import app
+from services.cli.session import Session
+from services.cli.settings import CliSettings
+
+E = TypeVar("E", bound=Event)
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+@dataclass
+class FakeClient:
+    """Remembers what is said. `answer` stands for the predictor."""
+
+    root: Path
+    said: list[tuple[Event, Envelope]] = field(default_factory=list)
+    answer: Callable[[PredictionRequested], PredictionCompleted | PredictionFailed] | None = None
+    refuses: Exception | None = None
+
+    def __post_init__(self) -> None:
+        self.blobs = Blobs(str(self.root / "blobs"))
+
+    async def say(self, event: Event, *, project: str, cause: Envelope | None = None) -> Envelope:
+        time = NOW + timedelta(seconds=len(self.said))
+        id_ = derive_id(str(len(self.said)))
+        self.said.append((event, Envelope.first(event, project=project, source="/cli", id=id_, time=time)))
+        return self.said[-1][1]
+
+    async def last(self, event_type: type[E], project: str) -> tuple[E, Envelope] | None:
+        found = [(event, envelope) async for event, envelope, _ in self.read(event_type, project)]
+        return found[-1] if found else None
+
+    async def read(self, event_type: type[E], project: str = "*") -> AsyncIterator[tuple[E, Envelope, int]]:
+        for seq, (event, envelope) in enumerate(self.said, 1):
+            if isinstance(event, event_type) and project in ("*", envelope.project):
+                yield event, envelope, seq
+
+    async def events(
+        self, types: list[type[Event]] | None = None, project: str | None = None, since: datetime | None = None
+    ) -> AsyncIterator[tuple[Event, Envelope]]:
+        for event, envelope in self.said:
+            if project in (None, envelope.project) and (types is None or type(event) in types):
+                yield event, envelope
+
+    async def predict(self, project: str, request: PredictionRequested) -> PredictionCompleted | PredictionFailed:
+        assert self.answer is not None
+        return self.answer(request)
+
+    async def find_prediction(self, prediction_id: str, project: str) -> tuple[PredictionCompleted, Envelope] | None:
+        async for event, envelope, _ in self.read(PredictionCompleted, project):
+            if event.prediction_id == prediction_id:
+                return event, envelope
+        return None
+
+    async def projects(self) -> list[str]:
+        return sorted({envelope.project for event, envelope in self.said if isinstance(event, ProjectDefined)})
+
+    async def consumers(self) -> list[ConsumerState]:
+        return [ConsumerState("trainer-training", 3, 1, 0)]
+
+    async def dead_count(self) -> int:
+        return 2
+
+    def all(self, event_type: type[E]) -> list[E]:
+        return [event for event, _ in self.said if isinstance(event, event_type)]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+def run(client: FakeClient, *words: str, stdin: str = "") -> Outcome:
+    """Run `loopline` with these words."""
+
+    @asynccontextmanager
+    async def connect(settings: CliSettings) -> AsyncIterator[FakeClient]:
+        if client.refuses:
+            raise client.refuses
+        yield client
+
+    session = Session(settings=CliSettings(_env_file=None), connect=connect)  # type: ignore[arg-type]
+    result = CliRunner().invoke(app, list(words), obj=session, input=stdin, env={"COLUMNS": "200"})
+    return Outcome(result.exit_code, result.stdout, result.stderr)
+
+
+def refused(outcome: Outcome) -> str:
+    """The line of a command that was refused: one, on standard error, with exit code 2."""
+    assert outcome.code == 2, (outcome.out, outcome.err)
+    lines = outcome.err.splitlines()
+    assert len(lines) == 1, lines
+    assert outcome.out == ""
+    return lines[0].removeprefix("loopline: ")
+
+
+def png(seed: int, side: int = 16) -> bytes:
+    """A small picture like no other."""
+    return encode_png(np.random.default_rng(seed).integers(0, 255, (side, side), dtype=np.uint8))
+
+
+CARD = """
+project: solar
+data: {classes: [functional, defective]}
+"""
+
+
+def defined(root: Path, card: str = CARD) -> FakeClient:
+    """A bus on which one project is defined."""
+    client = FakeClient(root)
+    file = root / "card.yaml"
+    file.write_text(card)
+    assert run(client, "project", "apply", str(file)).code == 0
+    return client

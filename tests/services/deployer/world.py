@@ -1,0 +1,186 @@
+"""Nodes, a bucket and a blob store in memory, which count every step and can die before any of them."""
+
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.envelope import Envelope, derive_id
+from contracts.events.base import BlobRef, Event
+from contracts.events.model import ModelApproved, ModelVersion
+from contracts.events.training import TrainedModel
+from services.chassis.errors import Rejected, Retry
+from services.chassis.heard import Heard
+from services.deployer.handlers import on_model_approved
+from services.deployer.model_config import DIGEST
+from services.deployer.ports import ModelRefused
+from services.deployer.reconciling import reconcile
+from services.deployer.route import Route
+from services.deployer.turns import Turns
+
+CLASSES = ("functional", "defective")
+GOLDEN = np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6]], dtype=np.float32)
+
+
+class Crash(BaseException):
+    """The process was killed."""
+
+
+@dataclass
+class Steps:
+    """Counts what is done outside; `dies_before` a step it does not come back."""
+
+    done: int = 0
+    dies_before: int | None = None
+
+    def take(self) -> None:
+        if self.done == self.dies_before:
+            raise Crash
+        self.done += 1
+
+
+def golden_npz(probabilities: NDArray[np.float32] = GOLDEN) -> bytes:
+    images = {f"image_{i}": np.full((3, 4 + i, 5), i, dtype=np.uint8) for i in range(len(probabilities))}
+    file = io.BytesIO()
+    np.savez(file, probabilities=probabilities, **images)  # type: ignore[arg-type]
+    return file.getvalue()
+
+
+@dataclass
+class Artifacts:
+    files: dict[str, bytes] = field(default_factory=dict)
+
+    def put(self, data: bytes, suffix: str) -> BlobRef:
+        digest = hashlib.sha256(data).hexdigest()
+        self.files[uri := f"blob://{digest}.{suffix}"] = data
+        return BlobRef(uri=uri, sha256=digest, size_bytes=len(data))
+
+    async def read(self, uri: str) -> bytes:
+        if uri not in self.files:
+            raise Rejected(f"{uri} is not in the blob store")
+        return self.files[uri]
+
+
+@dataclass
+class Nodes:
+    """Nodes that answer the golden images as `answers` says for a model file, else rightly."""
+
+    steps: Steps
+    loaded: dict[str, dict[str, str]]
+    away: set[str] = field(default_factory=set)
+    refuses: dict[bytes, str] = field(default_factory=dict)
+    answers: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    loads: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.loaded)
+
+    def _reach(self, node: str) -> None:
+        self.steps.take()
+        if node in self.away:
+            raise Retry(f"Triton node {node} does not answer")
+
+    async def digest(self, node: str, model: str) -> str | None:
+        self._reach(node)
+        return self.loaded[node].get(model)
+
+    async def load(self, node: str, config: Mapping[str, Any], file: bytes) -> float:
+        self._reach(node)
+        if file in self.refuses:
+            raise ModelRefused(self.refuses[file])
+        self.loads.append((node, config["name"]))
+        self.loaded[node][config["name"]] = config["parameters"][DIGEST]["string_value"]
+        return 2.5
+
+    async def unload(self, node: str, model: str) -> None:
+        self._reach(node)
+        self.loaded[node].pop(model, None)
+
+    async def answer(self, node: str, model: str, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        self._reach(node)
+        return self.answers.get(f"{node}/{model}", GOLDEN)[: len(images)]
+
+
+@dataclass
+class Routes:
+    steps: Steps
+    kept: dict[str, tuple[Route, int]] = field(default_factory=dict)
+
+    async def projects(self) -> list[str]:
+        return sorted(self.kept)
+
+    async def get(self, project: str) -> tuple[Route, int] | None:
+        self.steps.take()
+        return self.kept.get(project)
+
+    async def put(self, project: str, route: Route, revision: int | None) -> None:
+        self.steps.take()
+        if self.kept.get(project, (None, None))[1] != revision:
+            raise Retry(f"the route of {project} was changed by another deployer")
+        self.kept[project] = (Route.model_validate(route.model_dump(mode="json")), (revision or 0) + 1)
+
+
+class World:
+    """A deployer in memory."""
+
+    def __init__(self, *nodes: str) -> None:
+        self.steps = Steps()
+        self.nodes = Nodes(self.steps, {name: {} for name in nodes or ("a", "b")})
+        self.routes = Routes(self.steps)
+        self.artifacts = Artifacts()
+        self.turns = Turns()
+        self.said: list[Event] = []
+
+    def version(self, number: int, project: str = "solar", golden: bytes | None = None) -> ModelVersion:
+        return ModelVersion(
+            name=project,
+            version=number,
+            model=TrainedModel(
+                file=self.artifacts.put(f"{project} {number}".encode(), "pt"),
+                golden=self.artifacts.put(golden or golden_npz(), "npz"),
+                classes=CLASSES,
+                max_side=320,
+            ),
+            run_id=f"run-{number}",
+            dataset_id="0" * 16,
+            dataset_number=number,
+        )
+
+    async def approved(self, version: ModelVersion) -> list[Event]:
+        """The facts said about an approval, all of them also in `said`, each once as JetStream keeps them."""
+        event = ModelApproved(version=version, approved_by="gates", why="all 4 gates passed")
+        envelope = Envelope.first(
+            event, project="solar", source="test", id=derive_id(str(version)), time=datetime(2026, 1, 1, tzinfo=UTC)
+        )
+        said = []
+        async for fact in on_model_approved(
+            event,
+            Heard(envelope, "LOOP:1"),
+            nodes=self.nodes,
+            routes=self.routes,
+            artifacts=self.artifacts,
+            turns=self.turns,
+        ):
+            said.append(fact)
+            if fact not in self.said:
+                self.said.append(fact)
+        return said
+
+    async def reconciled(self) -> None:
+        await reconcile(nodes=self.nodes, routes=self.routes, artifacts=self.artifacts, turns=self.turns)
+
+    @property
+    def route(self) -> tuple[int, int | None]:
+        """Current and previous version."""
+        route = self.routes.kept["solar"][0]
+        return route.current.version, route.previous.version if route.previous else None
+
+    @property
+    def on_nodes(self) -> dict[str, list[str]]:
+        return {node: sorted(models) for node, models in self.nodes.loaded.items()}

@@ -1,0 +1,232 @@
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from contracts.envelope import Envelope
+from contracts.events.base import BlobRef, Event
+from contracts.events.dataset import ClassCount, DatasetVersioned
+from contracts.events.project import ProjectDefined
+from contracts.events.training import (
+    TrainedModel,
+    TrainingCancelled,
+    TrainingCompleted,
+    TrainingFailed,
+    TrainingProgressed,
+    TrainingRequested,
+    TrainingStarted,
+)
+from contracts.project import Data, Model, ScopeCard
+from services.chassis.errors import Busy, Retry
+from services.chassis.heard import Heard
+from services.trainer.handlers import Ports, on_dataset_versioned, on_training_requested
+from services.trainer.job import Job, Made
+from services.trainer.ports import CannotTrain, Step
+
+REF = BlobRef(uri=f"blob://{'a' * 64}.pt", sha256="a" * 64, size_bytes=3)
+CLASSES = ("good", "bad")
+
+
+def card(**model: Any) -> ProjectDefined:
+    return ProjectDefined(card=ScopeCard(project="solar", data=Data(classes=CLASSES), model=Model(**model)))
+
+
+def dataset(number: int) -> DatasetVersioned:
+    return DatasetVersioned(
+        dataset_id=f"{number:016x}",
+        number=number,
+        manifest=REF,
+        classes=CLASSES,
+        counts=tuple(ClassCount(label=name, train=9, validation=2, test=4) for name in CLASSES),
+        labels=30,
+        new_labels=30,
+    )
+
+
+def envelope(event: Event, id_: str) -> Envelope:
+    return Envelope.first(event, project="solar", source="/test", id=id_, time=datetime(2026, 11, 24, tzinfo=UTC))
+
+
+def heard(event: Event, id_: str = "e1", owner: str = "LOOP:7") -> Heard:
+    return Heard(envelope(event, id_), owner)
+
+
+class FakeFacts:
+    def __init__(self, *said: Event) -> None:
+        self.said = list(said)
+
+    async def last(self, event_type: type[Any], project: str) -> tuple[Any, Envelope] | None:
+        found = [event for event in self.said if isinstance(event, event_type)]
+        return (found[-1], envelope(found[-1], "x")) if found and project == "solar" else None
+
+    async def read(self, event_type: type[Any], project: str) -> AsyncIterator[tuple[Any, Envelope, int]]:
+        for seq, event in enumerate(self.said):
+            if isinstance(event, event_type):
+                yield event, envelope(event, str(seq)), seq
+
+
+class FakeClaims:
+    def __init__(self) -> None:
+        self.held: dict[str, dict[str, Any]] = {}
+
+    async def take(self, key: str, owner: str) -> dict[str, Any] | None:
+        value = self.held.setdefault(key, {"owner": owner})
+        if "result" in value:
+            result: dict[str, Any] = value["result"]
+            return result
+        if value["owner"] != owner:
+            raise Busy(key)
+        return None
+
+    async def finish(self, key: str, owner: str, result: dict[str, Any]) -> None:
+        self.held[key] = {"owner": owner, "result": result}
+
+    async def release(self, key: str, owner: str) -> None:
+        if self.held.get(key) == {"owner": owner}:
+            del self.held[key]
+
+
+class FakeTrainer:
+    def __init__(self, raises: Callable[[], Exception] | None = None) -> None:
+        self.raises = raises
+        self.jobs: list[Job] = []
+
+    async def train(self, job: Job) -> AsyncGenerator[Step | Made]:
+        self.jobs.append(job)
+        yield Step("features", 16, 30)
+        if self.raises:
+            raise self.raises()
+        model = TrainedModel(file=REF, golden=REF, classes=job.classes, max_side=64)
+        yield Made(run_id=f"run-{len(self.jobs)}", model=model, metrics={"validation_accuracy": 0.9})
+
+
+class World:
+    """A trainer's surroundings with a card and two dataset versions."""
+
+    def __init__(self, *said: Event, raises: Callable[[], Exception] | None = None) -> None:
+        self.facts = FakeFacts(*(said or (card(), dataset(1), dataset(2))))
+        self.claims = FakeClaims()
+        self.trainer = FakeTrainer(raises)
+        ticks = iter(range(1000))
+        self.ports = Ports(self.facts, self.claims, self.trainer, "host/1", lambda: float(next(ticks)))
+
+    async def hears(self, event: Event, id_: str = "e1", owner: str = "LOOP:7") -> list[Event]:
+        handler: Any = on_dataset_versioned if isinstance(event, DatasetVersioned) else on_training_requested
+        return [fact async for fact in handler(event, heard(event, id_, owner), ports=self.ports)]
+
+
+async def test_a_dataset_version_is_trained_by_the_card_and_said_step_by_step() -> None:
+    world = World(card(parameters={"l2": 0.5}, seed=3), dataset(2))
+    started, progressed, completed = await world.hears(dataset(2))
+    assert isinstance(started, TrainingStarted)
+    assert started.trainer == "host/1"
+    assert isinstance(progressed, TrainingProgressed)
+    assert (progressed.stage, progressed.done, progressed.total) == ("features", 16, 30)
+    assert isinstance(completed, TrainingCompleted)
+    assert completed.plan == started.plan == progressed.plan
+    assert (completed.plan.dataset_id, completed.plan.seed, completed.plan.parameters["l2"]) == (f"{2:016x}", 3, 0.5)
+    assert (completed.dataset_number, completed.run_id, completed.seconds) == (2, "run-1", 1.0)
+    assert world.trainer.jobs[0].correlation_id == "e1"
+
+
+async def test_redelivered_request_does_not_train_twice() -> None:
+    world = World()
+    *_, completed = await world.hears(dataset(2))
+    assert await world.hears(dataset(2)) == [completed]
+    assert len(world.trainer.jobs) == 1
+
+
+async def test_a_second_request_for_the_same_work_gets_the_same_answer() -> None:
+    world = World()
+    *_, completed = await world.hears(dataset(2))
+    assert await world.hears(TrainingRequested(), id_="e2", owner="LOOP:9") == [completed]
+    assert len(world.trainer.jobs) == 1
+
+
+async def test_again_trains_once_more_for_each_request_but_not_for_its_redelivery() -> None:
+    world = World()
+    await world.hears(dataset(2))
+    for id_ in ("e2", "e3", "e3"):
+        *_, completed = await world.hears(TrainingRequested(again=True), id_=id_, owner=f"LOOP:{id_}")
+    assert isinstance(completed, TrainingCompleted)
+    assert completed.run_id == "run-3"
+    assert len({job.claim for job in world.trainer.jobs}) == len(world.trainer.jobs) == 3
+
+
+async def test_who_was_killed_in_mid_work_goes_on_with_the_same_claim() -> None:
+    world = World()
+    facts = on_dataset_versioned(dataset(2), heard(dataset(2)), ports=world.ports)
+    assert isinstance(await anext(facts), TrainingStarted)
+    *_, completed = await world.hears(dataset(2))
+    assert isinstance(completed, TrainingCompleted)
+
+
+async def test_a_replica_steps_back_from_work_that_another_one_does() -> None:
+    world = World()
+    facts = on_dataset_versioned(dataset(2), heard(dataset(2)), ports=world.ports)
+    await anext(facts)
+    with pytest.raises(Busy):
+        await world.hears(TrainingRequested(), id_="e2", owner="LOOP:9")
+
+
+async def test_the_newest_dataset_wins_but_a_request_may_name_an_older_one() -> None:
+    world = World()
+    (cancelled,) = await world.hears(dataset(1))
+    assert isinstance(cancelled, TrainingCancelled)
+    assert cancelled.reason == "superseded by dataset version 2"
+    *_, completed = await world.hears(TrainingRequested(dataset_id=f"{1:016x}"), id_="e2", owner="LOOP:9")
+    assert isinstance(completed, TrainingCompleted)
+    assert completed.dataset_number == 1
+
+
+async def test_a_dataset_that_was_trained_before_it_was_superseded_is_not_taken_back() -> None:
+    world = World(card(), dataset(1))
+    *_, completed = await world.hears(dataset(1))
+    world.facts.said.append(dataset(2))
+    assert await world.hears(dataset(1)) == [completed]
+
+
+async def test_a_request_lays_its_parameters_over_those_of_the_card() -> None:
+    world = World(card(parameters={"l2": 0.5, "image_px": 64}), dataset(1))
+    await world.hears(TrainingRequested(parameters={"l2": 0.1}, seed=5))
+    plan = world.trainer.jobs[0].plan
+    assert (plan.parameters["l2"], plan.parameters["image_px"], plan.seed) == (0.1, 64, 5)
+
+
+@pytest.mark.parametrize(
+    ("said", "asked", "reason"),
+    [
+        ((dataset(1),), dataset(1), "has no scope card: apply one"),
+        ((card(),), TrainingRequested(), "solar has no dataset version yet"),
+        ((card(), dataset(1)), TrainingRequested(dataset_id="f" * 16), "has no dataset version ffffffffffffffff"),
+        ((card(), dataset(1)), TrainingRequested(recipe="magic"), "'magic' is not known here"),
+        ((card(parameters={"l3": 1}), dataset(1)), dataset(1), "l3: .*It knows image_px"),
+    ],
+)
+async def test_what_cannot_be_done_is_answered_before_any_work(
+    said: tuple[Event, ...], asked: Event, reason: str
+) -> None:
+    world = World(*said)
+    (failed,) = await world.hears(asked)
+    assert isinstance(failed, TrainingFailed)
+    assert re.search(reason, failed.reason), failed.reason
+    assert world.trainer.jobs == []
+    assert world.claims.held == {}
+
+
+async def test_a_training_that_cannot_succeed_is_answered_and_gives_its_claim_back() -> None:
+    world = World(raises=lambda: CannotTrain("no training image shows bad: label some"))
+    *_, failed = await world.hears(dataset(2))
+    assert isinstance(failed, TrainingFailed)
+    assert failed.plan == world.trainer.jobs[0].plan
+    assert failed.reason == "no training image shows bad: label some"
+    assert world.claims.held == {}
+
+
+async def test_a_training_that_may_succeed_later_is_no_failure_and_gives_its_claim_back() -> None:
+    world = World(raises=lambda: Retry("MLflow does not answer"))
+    with pytest.raises(Retry):
+        await world.hears(dataset(2))
+    assert world.claims.held == {}

@@ -1,0 +1,1 @@
+"""The operator view in a browser: hears the bus through one subscription, and says what its user decides."""

@@ -1,0 +1,8 @@
+"""The entry: `python -m streamlit run webapp/app.py` at the root of the repository."""
+
+import streamlit as st
+
+from webapp.pages import live
+
+st.set_page_config(page_title="Loopline", page_icon="🔁", layout="wide")
+st.navigation([st.Page(live.show, title="Live", icon=":material/visibility:", url_path="live", default=True)]).run()

@@ -1,0 +1,1 @@
+"""What the pages show, built from events alone: no Streamlit, no bus, so that it is tested as it is."""

@@ -1,0 +1,258 @@
+"""The one subscription of this server process, however many browsers look: a thread with an event loop of its own.
+
+It reads the last hour again when it starts, reconnects by itself, and tells in words when the bus is away.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import TimeoutError as NotInTime
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from contracts.envelope import Envelope, NotAnEvent
+from contracts.events.base import Event
+from contracts.events.feedback import FeedbackGiven, FeedbackRejected
+from contracts.events.prediction import PredictionCompleted, PredictionFailed
+from contracts.events.project import ProjectDefined
+from services.chassis.client import Client
+from services.chassis.errors import NotAllowed, Rejected, Unreachable
+from webapp.read_models.live import Feedback, LiveFeed, LiveView, Prediction
+from webapp.read_models.turn import TURN_EVENTS
+from webapp.settings import WebappSettings
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# Read as the last value of each project: they may be older than the history that is read again.
+_LAST: tuple[type[Event], ...] = (ProjectDefined, *TURN_EVENTS)
+_HEARD: tuple[type[Event], ...] = (*_LAST, PredictionCompleted, PredictionFailed, FeedbackGiven, FeedbackRejected)
+
+_CHECK_S = 2.0
+_ANSWER_S = 5.0
+_PAUSE_S = 2.0
+_SEEN_S = 3.0
+# After a lost connection: heard from a while before it was last known to work, as clocks differ; twice is no harm.
+_OVERLAP_S = 60.0
+
+
+class NotSaid(Exception):
+    """What the user wanted to say did not reach the bus; the text says why."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """Whether the bus answers. `words` say what is wrong and what to do; `since` is when it last answered."""
+
+    up: bool
+    words: str = ""
+    since: datetime | None = None
+
+
+Connect = Callable[[WebappSettings, str], AbstractAsyncContextManager[Client]]
+
+
+class Subscription:
+    """Everything the pages know of the bus. All methods may be called from any thread."""
+
+    def __init__(
+        self,
+        settings: WebappSettings,
+        connect: Connect = Client.connect,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.settings = settings
+        self._connect = connect
+        self._now = now
+        self._changed = threading.Condition()
+        self._feed = LiveFeed(settings.webapp_kept)
+        self._link = Link(up=False, words="Connecting to the bus.")
+        self._projects: tuple[str, ...] = ()
+        self._client: Client | None = None
+        self._worked_at: datetime | None = None
+        self._loop = asyncio.new_event_loop()
+        self._session: asyncio.Task[None] | None = None
+        self._thread = threading.Thread(target=self._run, name="subscription", daemon=True)
+
+    def start(self) -> "Subscription":
+        """Begin to hear, in the background."""
+        self._thread.start()
+        return self
+
+    def close(self) -> None:
+        """Stop hearing; returns when the thread has ended."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop)
+            self._thread.join(_ANSWER_S)
+
+    def link(self) -> Link:
+        """Whether the bus answers."""
+        with self._changed:
+            return self._link
+
+    def projects(self) -> tuple[str, ...]:
+        """The projects that have a card, in alphabetical order."""
+        with self._changed:
+            return self._projects
+
+    def view(self, project: str) -> LiveView:
+        """What is known of a project, as a copy."""
+        with self._changed:
+            return self._feed.view(project)
+
+    def feedback(self, project: str, prediction_id: str) -> Feedback | None:
+        """The last word about a prediction."""
+        with self._changed:
+            return self._feed.feedback(project, prediction_id)
+
+    def wait_until(self, holds: Callable[[], bool], timeout_s: float) -> bool:
+        """Wait until `holds`, asked again after every change; whether it did."""
+        with self._changed:
+            return self._changed.wait_for(holds, timeout_s)
+
+    def give_feedback(self, project: str, prediction: Prediction, correct: str, given_by: str) -> Feedback:
+        """Say what is right about a prediction, and wait until it is heard. Returns the word that counts.
+
+        Once said, a second word about the same prediction is caused by the first, or the bus would take it for a
+        repetition. So two who decide at once say one fact; the returned one may be another person's.
+
+        Raises:
+            NotSaid: the bus is away, does not answer, or does not allow it.
+        """
+        before = self.feedback(project, prediction.id)
+        event = FeedbackGiven(
+            prediction_id=prediction.id,
+            image=prediction.image,
+            predicted=prediction.label,
+            correct=correct,
+            given_by=given_by,
+            model_version=prediction.model_version,
+        )
+        envelope = self.say(event, project=project, cause=before.envelope if before else None)
+
+        def is_heard() -> bool:
+            known = self.feedback(project, prediction.id)
+            return known is not None and (before is None or known.envelope.id != before.envelope.id)
+
+        self.wait_until(is_heard, _SEEN_S)
+        known = self.feedback(project, prediction.id) if is_heard() else None
+        return known or Feedback(envelope, prediction.label, correct, given_by)
+
+    def say(self, event: Event, *, project: str, cause: Envelope | None = None) -> Envelope:
+        """Say an event; returns when the bus has stored it.
+
+        Raises:
+            NotSaid: as `give_feedback`.
+        """
+        client = self._client
+        if client is None:
+            raise NotSaid("Not saved: the bus is away. Try again when it is back.")
+        try:
+            return self._in_background(client.say(event, project=project, cause=cause), _ANSWER_S * 2)
+        except NotAllowed as error:
+            raise NotSaid(f"Not saved: {error}") from error
+        except Exception as error:  # of the NATS client, which only the chassis knows by name
+            log.warning("%s could not be said: %r", event.name(), error)
+            raise NotSaid("Not saved: the bus does not answer. Try again when it is back.") from error
+
+    def _in_background(self, work: Coroutine[Any, Any, T], timeout_s: float) -> T:
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result(timeout_s)
+        except NotInTime:
+            future.cancel()
+            raise
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._session = self._loop.create_task(self._keep_connected())
+        try:
+            self._loop.run_until_complete(self._session)
+        except asyncio.CancelledError:
+            log.info("the subscription has ended")
+        finally:
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            self._loop.close()
+
+    def _stop(self) -> None:
+        if self._session:
+            self._session.cancel()
+
+    async def _keep_connected(self) -> None:
+        while True:
+            try:
+                async with self._connect(self.settings, "webapp") as client:
+                    await self._serve(client)
+            except Unreachable as error:
+                self._lost(str(error))
+            except Exception as error:
+                log.warning("the subscription was interrupted, goes on: %r", error)
+                self._lost(f"the bus at {self.settings.nats_url} does not answer")
+            await asyncio.sleep(_PAUSE_S)
+
+    async def _serve(self, client: Client) -> None:
+        """Hear until the connection fails, which raises."""
+        started = self._now()
+        if self._worked_at is None:
+            since = started - timedelta(seconds=self.settings.webapp_history_s)
+        else:
+            since = self._worked_at - timedelta(seconds=_OVERLAP_S)
+        projects = await client.projects()
+        for project in projects:
+            await self._read_last(client, project)
+        tasks = {asyncio.create_task(self._follow(client, type_, since)) for type_ in _HEARD}
+        tasks.add(asyncio.create_task(self._watch(client, projects)))
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            self._client = None
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _read_last(self, client: Client, project: str) -> None:
+        for type_ in _LAST:
+            try:
+                last = await client.last(type_, project)
+            except (Rejected, NotAnEvent) as error:
+                log.warning("the last %s of %s cannot be understood: %s", type_.name(), project, error)
+                continue
+            if last:
+                self._hear(*last)
+
+    async def _follow(self, client: Client, type_: type[Event], since: datetime) -> None:
+        async for event, envelope in client.events([type_], since=since):
+            self._hear(event, envelope)
+
+    async def _watch(self, client: Client, projects: list[str]) -> None:
+        """Ask for the projects now and then: the answer tells that the bus is there, silence that it is not."""
+        reconnects = client.bus.connection.stats["reconnects"]
+        while True:
+            with self._changed:
+                self._projects = tuple(projects)
+                self._link = Link(up=True, since=self._now())
+                self._worked_at = self._now()
+                self._client = client
+                self._changed.notify_all()
+            await asyncio.sleep(_CHECK_S)
+            async with asyncio.timeout(_ANSWER_S):
+                projects = await client.projects()
+            if client.bus.connection.stats["reconnects"] != reconnects:
+                # The server may have lost our consumers with the connection: begin anew rather than be deaf.
+                raise Unreachable("the connection to the bus was lost for a moment")
+
+    def _hear(self, event: Event, envelope: Envelope) -> None:
+        with self._changed:
+            self._feed.hear(event, envelope)
+            self._changed.notify_all()
+
+    def _lost(self, words: str) -> None:
+        with self._changed:
+            self._link = Link(up=False, words=words, since=self._worked_at)
+            self._changed.notify_all()
