@@ -130,7 +130,7 @@ CONSUMERS = (
     Consumer("evaluator-judging", LOOP, (training.TrainingCompleted,)),
     Consumer("registry-versions", LOOP, (evaluation.EvaluationCompleted, deployment.DeploymentCompleted)),
     Consumer("deployer-rollouts", LOOP, (model.ModelApproved,)),
-    Consumer("predictor-requests", REQUESTS, (prediction.PredictionRequested,), pauses_s=(0.5, 2, 10), at_once=32),
+    Consumer("predictor-requests", REQUESTS, (prediction.PredictionRequested,), pauses_s=(0.5, 2, 10, 30), at_once=32),
 )
 
 DEPLOYMENTS = "deployments"

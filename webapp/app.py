@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from webapp.pages import live
+from webapp.views import live
 
 st.set_page_config(page_title="Loopline", page_icon="🔁", layout="wide")
-st.navigation([st.Page(live.show, title="Live", icon=":material/visibility:", url_path="live", default=True)]).run()
+st.navigation([st.Page(live.show, title="Live", icon=":material/visibility:", default=True)]).run()

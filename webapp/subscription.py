@@ -6,12 +6,10 @@ It reads the last hour again when it starts, reconnects by itself, and tells in 
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Coroutine
-from concurrent.futures import TimeoutError as NotInTime
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
 
 from contracts.envelope import Envelope, NotAnEvent
 from contracts.events.base import Event
@@ -25,8 +23,6 @@ from webapp.read_models.turn import TURN_EVENTS
 from webapp.settings import WebappSettings
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 # Read as the last value of each project: they may be older than the history that is read again.
 _LAST: tuple[type[Event], ...] = (ProjectDefined, *TURN_EVENTS)
@@ -151,21 +147,15 @@ class Subscription:
         client = self._client
         if client is None:
             raise NotSaid("Not saved: the bus is away. Try again when it is back.")
+        saying = asyncio.run_coroutine_threadsafe(client.say(event, project=project, cause=cause), self._loop)
         try:
-            return self._in_background(client.say(event, project=project, cause=cause), _ANSWER_S * 2)
+            return saying.result(_ANSWER_S * 2)
         except NotAllowed as error:
             raise NotSaid(f"Not saved: {error}") from error
         except Exception as error:  # of the NATS client, which only the chassis knows by name
+            saying.cancel()
             log.warning("%s could not be said: %r", event.name(), error)
             raise NotSaid("Not saved: the bus does not answer. Try again when it is back.") from error
-
-    def _in_background(self, work: Coroutine[Any, Any, T], timeout_s: float) -> T:
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        try:
-            return future.result(timeout_s)
-        except NotInTime:
-            future.cancel()
-            raise
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -204,8 +194,10 @@ class Subscription:
         projects = await client.projects()
         for project in projects:
             await self._read_last(client, project)
-        tasks = {asyncio.create_task(self._follow(client, type_, since)) for type_ in _HEARD}
-        tasks.add(asyncio.create_task(self._watch(client, projects)))
+        tasks = {
+            asyncio.create_task(self._follow(client, since)),
+            asyncio.create_task(self._watch(client, projects)),
+        }
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -226,8 +218,8 @@ class Subscription:
             if last:
                 self._hear(*last)
 
-    async def _follow(self, client: Client, type_: type[Event], since: datetime) -> None:
-        async for event, envelope in client.events([type_], since=since):
+    async def _follow(self, client: Client, since: datetime) -> None:
+        async for event, envelope in client.events(list(_HEARD), since=since):
             self._hear(event, envelope)
 
     async def _watch(self, client: Client, projects: list[str]) -> None:

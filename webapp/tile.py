@@ -8,7 +8,7 @@ import streamlit as st
 from webapp.pictures import Pictures
 from webapp.read_models.live import Feedback, Prediction
 from webapp.subscription import NotSaid, Subscription
-from webapp.words import clock, percent, plain
+from webapp.words import clock, percent, plain, short
 
 # With more classes than this a list takes the place of one button a class.
 _MOST_BUTTONS = 4
@@ -79,7 +79,7 @@ def _told(prediction: Prediction, feedback: Feedback, reopened: bool) -> None:
         words = f":green[:material/check: right, says {by}]"
     st.markdown(words)
     if feedback.rejection:
-        st.markdown(f":red[:material/block: not taken: {plain(feedback.rejection)}]")
+        st.markdown(f":red[:material/block: not taken: {plain(short(feedback.rejection, 200))}]")
     elif not reopened:
         st.button("Change", key=f"change-{prediction.id}", type="tertiary", on_click=_reopen, args=(prediction.id,))
 

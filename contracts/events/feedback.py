@@ -21,7 +21,7 @@ class FeedbackGiven(Event):
 
     @property
     def natural_key(self) -> str:
-        return self.prediction_id
+        return f"{self.prediction_id}={self.correct}"
 
 
 class FeedbackRejected(Event):

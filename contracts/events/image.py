@@ -24,7 +24,7 @@ class ImageAdded(Event):
 
     @property
     def natural_key(self) -> str:
-        return self.image.sha256
+        return f"{self.image.sha256}={self.label or ''}"
 
 
 class ImageRejected(Event):

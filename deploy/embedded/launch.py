@@ -34,14 +34,13 @@ def launch(stack: Stack, var: Path, supervisor: Supervisor, say: Say) -> None:
     """
     write_private(settings_file(var), environment_file(stack.settings))
     supervisor.start(stack)
-    first, rest = stack.servers[:1], stack.servers[1:]
-    # The servers take their time; what comes once needs only the first, the bus.
     for process in stack.servers:
         supervisor.run(SERVERS, process)
-    _wait(first, var, supervisor, say)
+    # The others take their time, and what comes once needs only the bus.
+    _wait([process for process in stack.servers if process.name == "nats"], var, supervisor, say)
     for process in stack.once:
         _run_once(process, var, say)
-    _wait(rest, var, supervisor, say)
+    _wait([process for process in stack.servers if process.name != "nats"], var, supervisor, say)
     for process in stack.services:
         supervisor.run(SERVICES, process)
     _wait(stack.services, var, supervisor, say)

@@ -3,27 +3,29 @@
 Nothing here starts anything: `deploy.embedded` and the tests' fixtures do. Everything listens on 127.0.0.1 only.
 """
 
-import http.client
+import hashlib
 import json
 import os
 import shutil
 import socket
 import sys
 import sysconfig
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from deploy.embedded.probes import answers, greets
+from deploy.setup.steps import QUIET_LABEL_STUDIO
+
 HOST = "127.0.0.1"
 ROOT = Path(__file__).resolve().parents[2]
 LABEL_STUDIO_BIN = ROOT / ".venv-label-studio" / "bin" / "label-studio"
+LABEL_STUDIO_EMPTY = ROOT / ".venv-label-studio" / "empty" / "label_studio.sqlite3"
+"""A database with tables and nothing in them, from the set-up: making one takes half a minute."""
 
 # glibc gives large blocks back to the kernel after every batch; without this, batches are slower than single images.
 TORCH_MALLOC = {"MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_": "2147483647"}
 
-_PROBE_S = 2.0
 _JETSTREAM_BYTES = 64 * 2**30
 
 
@@ -79,7 +81,7 @@ def nats(data: Path, port: int, user: str = "", password: str = "") -> Process:
         "nats",
         (_script("nats-server"), "--config", str(path)),
         {},
-        lambda: _greets(port),
+        lambda: greets(HOST, port),
         start_timeout_s=20,
     )
 
@@ -131,6 +133,9 @@ def label_studio(data: Path, port: int, *, email: str, password: str, token: str
         raise NotInstalled(f"Label Studio is not installed (no {LABEL_STUDIO_BIN}): ./taskw setup")
     data.mkdir(parents=True, exist_ok=True)
     files_root.mkdir(parents=True, exist_ok=True)
+    database = data / "label_studio.sqlite3"
+    if LABEL_STUDIO_EMPTY.exists() and not database.exists():
+        shutil.copyfile(LABEL_STUDIO_EMPTY, database)
     return Process(
         "label-studio",
         (str(LABEL_STUDIO_BIN), "start", "--no-browser", "--internal-host", HOST, "--port", str(port)),
@@ -143,11 +148,7 @@ def label_studio(data: Path, port: int, *, email: str, password: str, token: str
             "LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED": "true",
             "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT": str(files_root),
             "LABEL_STUDIO_DISABLE_SIGNUP_WITHOUT_LINK": "true",
-            # Nothing is sent to anyone, and nothing is asked of the internet.
-            "LABEL_STUDIO_COLLECT_ANALYTICS": "False",
-            "LABEL_STUDIO_LATEST_VERSION_CHECK": "False",
-            "LABEL_STUDIO_SENTRY_DSN": "",
-            "LABEL_STUDIO_FRONTEND_SENTRY_DSN": "",
+            **QUIET_LABEL_STUDIO,
         },
         # /health says UP some seconds before the user exists.
         lambda: answers(f"http://{HOST}:{port}/api/current-user/whoami", {"Authorization": f"Token {token}"}),
@@ -167,11 +168,15 @@ def triton(data: Path, http_port: int, grpc_port: int, metrics_port: int) -> Pro
         raise NotInstalled("Triton is not installed (nvidia-pytriton): ./taskw setup")
     repository = data / "models"
     repository.mkdir(parents=True, exist_ok=True)
+    shared = f"loopline_{hashlib.sha256(os.fsencode(data)).hexdigest()[:12]}_"
+    for left in Path("/dev/shm").glob(f"{shared}*"):
+        left.unlink(missing_ok=True)  # of an earlier run that was killed: memory, until someone takes it away
     return Process(
         "triton",
         (
             str(server / "bin" / "tritonserver"), f"--model-repository={repository}",
-            f"--backend-directory={_backends(data, server)}", "--model-control-mode=explicit",
+            f"--backend-directory={_backends(data, server)}",
+            f"--backend-config=python,shm-region-prefix-name={shared}", "--model-control-mode=explicit",
             # Strict, one model that failed to load would make the whole server look ill.
             "--strict-readiness=false", "--allow-gpu-metrics=false", "--exit-timeout-secs=3",
             f"--http-address={HOST}", f"--http-port={http_port}", "--http-thread-count=2",
@@ -194,34 +199,12 @@ def triton(data: Path, http_port: int, grpc_port: int, metrics_port: int) -> Pro
     )  # fmt: skip
 
 
-def answers(url: str, headers: Mapping[str, str] | None = None) -> bool:
-    """Whether a GET of `url` is answered with 2xx within two seconds."""
-    request = urllib.request.Request(url, headers=dict(headers or {}))
-    try:
-        # Not through a proxy: these are all on this machine.
-        with _DIRECT.open(request, timeout=_PROBE_S) as response:
-            return bool(200 <= response.status < 300)
-    except (OSError, http.client.HTTPException):
-        return False
-
-
-_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-
 def write_private(path: Path, text: str) -> None:
     """Replace a file by one that only its owner may read, at once."""
     fresh = path.with_name(f"{path.name}.{os.getpid()}")
     with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
         file.write(text)
     fresh.replace(path)
-
-
-def _greets(port: int) -> bool:
-    try:
-        with socket.create_connection((HOST, port), timeout=_PROBE_S) as connection:
-            return connection.recv(5) == b"INFO "
-    except OSError:
-        return False
 
 
 def _script(name: str) -> str:

@@ -11,7 +11,8 @@ from contracts.topology import SERVICES
 from deploy.embedded import servers
 from deploy.embedded.given import BadSetting
 from deploy.embedded.passwords import LABEL_STUDIO_USER, NATS_USER, passwords, secrets_file
-from deploy.embedded.servers import HOST, ROOT, Process, answers, free_port
+from deploy.embedded.probes import answers
+from deploy.embedded.servers import HOST, ROOT, Process, free_port
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Stack:
-    """What to start, in this order, and what to tell: `servers` first, then `once` to its end, then `services`."""
+    """What to start and what to tell: `servers`, then `once` to its end as soon as `nats` is ready, then `services`."""
 
     settings: Mapping[str, str]
     servers: tuple[Process, ...]

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -136,6 +137,9 @@ class Supervisor:
             if time.monotonic() - began > _KILL_S:
                 os.kill(pid, signal.SIGKILL)  # what it ran is tethered to it
             time.sleep(_POLL_S)
+        if self._socket.parent != self._folder:
+            with contextlib.suppress(FileNotFoundError):
+                shutil.rmtree(self._socket.parent)
         return time.monotonic() - began
 
     def _ask(self, method: str, *arguments: object) -> Any:
@@ -162,7 +166,7 @@ def _alive(pid: int) -> bool:
 
 
 def _socket(folder: Path) -> Path:
-    """In the folder itself, or where that is too deep for a socket, in one of the user's own in the temporary folder."""
+    """In the folder itself, or where that is too deep for a socket, in one under the temporary folder."""
     path = folder / "supervisor.sock"
     if len(os.fsencode(path)) <= _SOCKET_PATH_BYTES:
         return path

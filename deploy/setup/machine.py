@@ -29,12 +29,11 @@ def lacks(root: Path) -> list[str]:
     if not has_shared_python(version):
         packages += [f"libpython{version}"]
     if packages:
-        found.append(
-            f"This Python ({sys.executable}) was installed in parts. On Debian and Ubuntu: apt install {' '.join(packages)}"
-        )
+        found.append(f"Parts of {sys.executable} are missing. On Debian and Ubuntu: apt install {' '.join(packages)}")
     free = shutil.disk_usage(root).free
     if free < NEEDED_DISK_BYTES:
-        found.append(f"{root} has {free / 2**30:.1f} GB left on its disk; {NEEDED_DISK_BYTES / 2**30:.0f} GB are needed.")
+        needed = NEEDED_DISK_BYTES / 2**30
+        found.append(f"{free / 2**30:.1f} GB are free on the disk of {root}, and {needed:.0f} are needed.")
     return found
 
 

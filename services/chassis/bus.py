@@ -13,7 +13,6 @@ import nats.js.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
-from nats.js.api import ConsumerConfig, DeliverPolicy
 from pydantic import ValidationError
 
 from contracts.envelope import Envelope, NotAnEvent, derive_id
@@ -22,6 +21,7 @@ from contracts.telemetry import send_span
 from contracts.topology import LOOP, PREDICTIONS, stream_of
 from services.chassis.errors import NotAllowed, Rejected, Retry
 from services.chassis.kv import Bucket
+from services.chassis.reading import Start, in_order
 from services.chassis.telemetry import SpanKind, carried, span
 
 E = TypeVar("E", bound=Event)
@@ -170,11 +170,8 @@ class Bus:
             return
         if end < from_seq:
             return
-        config = ConsumerConfig(deliver_policy=DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=max(from_seq, 1))
-        subscription = await self.jetstream.subscribe(subject, stream=stream, ordered_consumer=True, config=config)
-        try:
-            while True:
-                message = await subscription.next_msg(timeout=PUBLISH_TIMEOUT_S)
+        async with aclosing(in_order(self.jetstream, stream, [subject], Start(seq=from_seq))) as messages:
+            async for message in messages:
                 seq = message.metadata.sequence.stream
                 with suppress(Rejected, NotAnEvent):
                     event, envelope = _read(
@@ -188,8 +185,6 @@ class Bus:
                     yield event, envelope, seq
                 if seq >= end:
                     return
-        finally:
-            await subscription.unsubscribe()
 
     async def follow(
         self, types: list[type[Event]] | None = None, project: str = "*", *, since: datetime | None = None
@@ -198,9 +193,32 @@ class Bus:
 
         Heard by an ordered consumer of one's own: nothing is taken from anybody, nothing is acked. Runs for ever.
         """
-        async with aclosing(_Follower(self.jetstream, types, project, since).events()) as events:
-            async for said in events:
-                yield said
+        filters: dict[str, list[str]] = {}
+        for type_ in types or ():
+            filters.setdefault(stream_of(type_), []).append(type_.subject(project))
+        if not types:
+            filters = {stream: [f"loopline.{project}.>"] for stream in (LOOP, PREDICTIONS)}
+        arrived: asyncio.Queue[Msg] = asyncio.Queue(maxsize=1000)
+
+        async def listen(stream: str, subjects: list[str]) -> None:
+            async for message in in_order(self.jetstream, stream, subjects, Start(since=since)):
+                await arrived.put(message)
+
+        listening = [asyncio.create_task(listen(stream, subjects)) for stream, subjects in filters.items()]
+        try:
+            while True:
+                message = await arrived.get()
+                meta = message.metadata
+                position = f"{meta.stream}:{meta.sequence.stream}"
+                with suppress(Rejected, NotAnEvent):
+                    envelope = Envelope.read(
+                        message.subject, message.headers, stored_at=meta.timestamp, position=position
+                    )
+                    yield understand(envelope.type, message.data), envelope
+        finally:
+            for task in listening:
+                task.cancel()
+            await asyncio.wait(listening)
 
     async def bucket(self, name: str) -> Bucket:
         """A key-value bucket that the provisioner has made."""
@@ -232,45 +250,3 @@ def _read(
     if not isinstance(event, event_type):
         raise Rejected(f"{envelope.type} is stored where {event_type.TYPE} was expected")
     return event, envelope
-
-
-class _Follower:
-    """Merges ordered consumers, one a subject filter, into one iterator."""
-
-    def __init__(
-        self, jetstream: JetStreamContext, types: list[type[Event]] | None, project: str, since: datetime | None
-    ) -> None:
-        self._jetstream = jetstream
-        self._since = since
-        if types:
-            self._filters = [(stream_of(type_), type_.subject(project)) for type_ in types]
-        else:
-            self._filters = [(stream, f"loopline.{project}.>") for stream in (LOOP, PREDICTIONS)]
-
-    async def events(self) -> AsyncGenerator[tuple[Event, Envelope], None]:
-        arrived: asyncio.Queue[Msg] = asyncio.Queue(maxsize=1000)
-        config = ConsumerConfig(deliver_policy=DeliverPolicy.NEW)
-        if self._since:
-            config = ConsumerConfig(
-                deliver_policy=DeliverPolicy.BY_START_TIME,
-                opt_start_time=self._since.astimezone(UTC),
-            )
-        subscriptions = [
-            await self._jetstream.subscribe(
-                subject, stream=stream, ordered_consumer=True, config=config, cb=arrived.put
-            )
-            for stream, subject in self._filters
-        ]
-        try:
-            while True:
-                message = await arrived.get()
-                meta = message.metadata
-                position = f"{meta.stream}:{meta.sequence.stream}"
-                with suppress(Rejected, NotAnEvent):
-                    envelope = Envelope.read(
-                        message.subject, message.headers, stored_at=meta.timestamp, position=position
-                    )
-                    yield understand(envelope.type, message.data), envelope
-        finally:
-            for subscription in subscriptions:
-                await subscription.unsubscribe()

@@ -40,13 +40,17 @@ def _open(data: bytes) -> Image.Image:
 
 
 def size(data: bytes) -> tuple[int, int]:
-    """Width and height in pixels, upright, from the header alone.
+    """Width and height in pixels, upright, without decoding the pixels.
 
     Raises:
-        BadImage: as `decode`, except for damage behind the header.
+        BadImage: as `decode`, except for damage among the pixels that the headers do not show.
     """
     image = _open(data)
-    turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+    try:
+        turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+    except (OSError, SyntaxError, ValueError) as error:
+        # A PNG may carry its EXIF data behind the pixels, which are then read.
+        raise BadImage(f"the image is truncated or damaged: {error}") from None
     return (image.height, image.width) if turned else (image.width, image.height)
 
 

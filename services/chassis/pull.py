@@ -49,7 +49,7 @@ class PullLoop:
                 finally:
                     await subscription.unsubscribe()
             except (nats.errors.Error, nats.js.errors.Error, OSError) as error:
-                log.warning("fetching for %s was interrupted, goes on: %s", row.durable, error)
+                log.warning("fetching for %s was interrupted, goes on: %r", row.durable, error)
                 await asyncio.sleep(_PAUSE_AFTER_ERROR_S)
 
     async def _fetch(self, subscription: JetStreamContext.PullSubscription) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from services.chassis.errors import Rejected
 from services.chassis.images import BadImage, decode, shrink
 
-BATCH = 16
+BATCH = 8
 _DTYPE = np.dtype("<f4")
 _THREADS = 4
 

@@ -8,7 +8,7 @@ from typing import Any, Self
 from services.labeling_sync.labels import Annotation, Task
 
 # Changes may become visible in another order than their times: what is this young is read again.
-OVERLAP = timedelta(seconds=5)
+OVERLAP = timedelta(seconds=2)
 # Between an annotation and the touch of its task that makes it visible; what is older was read before.
 LATE = timedelta(seconds=60)
 

@@ -14,7 +14,7 @@ from services.labeling_sync.cards import card_of
 from services.labeling_sync.choosing import is_drawn
 from services.labeling_sync.freezing import Frozen, freeze
 from services.labeling_sync.labels import GivenLabel, NewTask, guess_of
-from services.labeling_sync.ports import BadPicture, Ports
+from services.labeling_sync.ports import BadPicture, NoSuchProject, Ports
 from services.labeling_sync.tasks import counterpart, labelled, task_for
 
 _DELETED = "the task of this image was deleted in Label Studio, so it takes no label any more"
@@ -85,8 +85,11 @@ async def on_dataset_requested(event: DatasetRequested, heard: Heard, *, ports: 
     if card is None:
         return [_rejected("unknown-project", _unknown(project))]
     async with ports.turns[project]:
-        with ports.span(DATASET_FREEZE):
-            frozen = await freeze(project, card, heard.owner, ports)
+        try:
+            with ports.span(DATASET_FREEZE):
+                frozen = await freeze(project, card, heard.owner, ports)
+        except NoSuchProject as error:
+            return [_rejected("no-labels", f"nothing of {project} is labelled: {error}")]
         if not frozen.retold:
             cursor, revision = await ports.cursors.labels(project)
             await ports.cursors.save_labels(project, cursor.frozen(frozen.up_to), revision)

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 from deploy.embedded.commands import up
-from deploy.embedded.servers import HOST, Process, answers, free_port
+from deploy.embedded.probes import answers
+from deploy.embedded.servers import HOST, Process, free_port
 from deploy.embedded.stack import Place, Stack
 from tests.deploy import answering
 

@@ -18,6 +18,8 @@ from deploy.embedded.supervision import Supervisor
 from tests.deploy import stand_ins
 from tests.servers import eventually_gone, naming
 
+pytestmark = pytest.mark.integration
+
 TIMEOUT_S = 20
 
 

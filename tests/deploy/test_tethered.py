@@ -12,6 +12,8 @@ import pytest
 from deploy.embedded import tethered
 from tests.servers import eventually_gone, naming
 
+pytestmark = pytest.mark.integration
+
 # A parent and a child that both will not listen to SIGTERM: the hardest tree to get rid of.
 _DEAF = (
     "import os, signal, sys, time\n"

@@ -1,61 +1,25 @@
-"""labeling-sync against the real Label Studio, and as a process between it and a real bus."""
+"""labeling-sync's Label Studio, the real one."""
 
 import asyncio
-import io
-import os
-import signal
-import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
 from uuid import uuid4
 
 import httpx
-import psutil
-import pyarrow.parquet as pq
 import pytest
 
-from contracts.events.base import Event, ImageRef
-from contracts.events.dataset import DatasetRejected, DatasetRequested, DatasetVersioned
-from contracts.events.feedback import FeedbackGiven
-from contracts.events.image import ImageAdded, ImageRejected
-from contracts.events.label import LabelSubmitted
-from contracts.events.project import ProjectDefined
-from contracts.project import ScopeCard
+from contracts.events.base import ImageRef
 from services.chassis.blobs import Blobs
-from services.chassis.client import Client
-from services.chassis.connection import connect
-from services.chassis.images import encode_png
-from services.chassis.provisioning import provision
-from services.chassis.settings import Settings
 from services.labeling_sync.adapters.label_studio import Http, LabelStudio, ServedPictures
 from services.labeling_sync.labels import GivenLabel, Guess, NewTask, Task
 from services.labeling_sync.ports import Away, NoSuchProject
 from tests.conftest import LabelStudioServer
-from tests.eventually import eventually
-from tests.manifests import picture
+from tests.services.labeling_sync.real import a_card, a_picture, a_project, annotate, browser
 
 pytestmark = pytest.mark.integration
-
-E = TypeVar("E", bound=Event)
-
-
-def a_card(project: str, *classes: str) -> ScopeCard:
-    data = {"classes": classes or ("good", "bad & ugly"), "min_train_per_class": 1}
-    freeze = {"new_labels": 1_000, "quiet_s": 86_400}
-    return ScopeCard.model_validate({"project": project, "data": data, "label": {"freeze": freeze}})
-
-
-def a_project() -> str:
-    return f"p-{uuid4().hex[:12]}"
-
-
-def a_picture(blobs: Blobs, number: int) -> ImageRef:
-    blob = blobs.put(encode_png(picture(0, number)), "png")
-    return ImageRef(uri=blob.uri, sha256=blob.sha256, width=48, height=48)
 
 
 def new_task(image: ImageRef, label: str = "", guess: Guess | None = None) -> NewTask:
@@ -86,16 +50,8 @@ async def studio(label_studio: LabelStudioServer) -> AsyncIterator[LabelStudio]:
 
 @pytest.fixture
 async def api(label_studio: LabelStudioServer) -> AsyncIterator[httpx.AsyncClient]:
-    """Label Studio as a person's browser sees it."""
-    headers = {"Authorization": f"Token {label_studio.token}"}
-    async with httpx.AsyncClient(base_url=label_studio.url, headers=headers, timeout=30, trust_env=False) as client:
+    async with browser(label_studio) as client:
         yield client
-
-
-async def annotate(api: httpx.AsyncClient, task_id: int, label: str, **more: object) -> int:
-    result = [{"from_name": "label", "to_name": "image", "type": "choices", "value": {"choices": [label]}}]
-    answer = await api.post(f"/api/tasks/{task_id}/annotations/", json={"result": result, "lead_time": 1.5, **more})
-    return int(answer.raise_for_status().json()["id"])
 
 
 async def all_changed(studio: LabelStudio, project: str) -> list[Task]:
@@ -213,113 +169,6 @@ async def test_a_label_studio_that_is_away_is_told_in_a_sentence(label_studio: L
         assert not await studio.answers()
         with pytest.raises(Away, match=r"http://127\.0\.0\.1:1 does not answer: is it running"):
             await studio.labelled("solar")
-
-
-# The whole service
-
-
-@pytest.fixture
-async def client(nats_url: str, label_studio: LabelStudioServer) -> AsyncIterator[Client]:
-    settings = Settings(nats_url=nats_url, blobs_root=str(label_studio.files_root / "blobs"))
-    connection = await connect(settings, "test")
-    await provision(connection)
-    await connection.close()
-    async with Client.connect(settings, "test") as client:
-        yield client
-
-
-@asynccontextmanager
-async def running_service(nats_url: str, server: LabelStudioServer) -> AsyncIterator[asyncio.subprocess.Process]:
-    environment = {
-        **os.environ,
-        "LOOPLINE_NATS_URL": nats_url,
-        "LOOPLINE_BLOBS_ROOT": str(server.files_root / "blobs"),
-        "LOOPLINE_LABEL_STUDIO_URL": server.url,
-        "LOOPLINE_LABEL_STUDIO_TOKEN": server.token,
-        "LOOPLINE_LABEL_STUDIO_FILES_ROOT": str(server.files_root),
-    }
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "services.labeling_sync", env=environment)
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.send_signal(signal.SIGTERM)
-            await process.wait()
-
-
-async def said(client: Client, event_type: type[E], project: str, count: int, timeout_s: float = 30) -> list[E]:
-    """All events of a type once there are `count`, each fact once."""
-    found: dict[str, E] = {}
-
-    async def there_are_enough() -> None:
-        async for event, envelope, _ in client.read(event_type, project):
-            found[envelope.id] = event
-        assert len(found) >= count, f"{len(found)} of {count} {event_type.name()}"
-
-    await eventually(there_are_enough, timeout_s, every_s=0.2)
-    return list(found.values())
-
-
-async def test_labels_travel_to_a_dataset_version_and_each_fact_has_one_effect(
-    client: Client, nats_url: str, label_studio: LabelStudioServer, api: httpx.AsyncClient, blobs: Blobs
-) -> None:
-    card = a_card(a_project(), "good", "bad")
-    project = card.project
-    images = [a_picture(blobs, 1_000 + number) for number in range(80)]
-    await client.say(ProjectDefined(card=card), project=project)
-    for place, image in enumerate(images):
-        label = ("good", "bad")[place % 2] if place < 60 else None
-        await client.say(ImageAdded(image=image, label=label, labelled_by="import"), project=project)
-    gone = images[0].model_copy(update={"uri": f"blob://{'1' * 64}.png", "sha256": "1" * 64})
-    await client.say(ImageAdded(image=gone), project=project)
-
-    async with running_service(nats_url, label_studio) as service:
-        # Killed in mid-work: messages come again, some after their tasks were made.
-        await said(client, LabelSubmitted, project, 1)
-        service.kill()
-        await service.wait()
-    async with running_service(nats_url, label_studio) as service:
-        await said(client, LabelSubmitted, project, 60)
-        (rejected,) = await said(client, ImageRejected, project, 1)
-        assert "not in the blob store" in rejected.reason
-
-        found = (await api.get("/api/projects/", params={"title": f"loopline:{project}"})).json()["results"]
-        (shown,) = [one for one in found if one["title"] == f"loopline:{project}"]
-
-        async def all_tasks_are_there() -> None:
-            now = (await api.get(f"/api/projects/{shown['id']}/")).json()
-            assert (now["task_number"], now["total_annotations_number"]) == (80, 60)
-
-        await eventually(all_tasks_are_there, 30, every_s=0.3)
-        tasks = (await api.get("/api/tasks/", params={"project": shown["id"], "page_size": 100})).json()["tasks"]
-        task_of = {task["data"]["sha256"]: task["id"] for task in tasks}
-        assert len(task_of) == 80
-
-        await annotate(api, task_of[images[60].sha256], "bad")
-        feedback = FeedbackGiven(
-            prediction_id="p1", image=images[1], predicted="bad", correct="good", given_by="bob", model_version=1
-        )
-        for _ in range(2):
-            await client.say(feedback, project=project)
-        labels = await said(client, LabelSubmitted, project, 62)
-        assert {one.label for one in labels if one.image_sha256 == images[60].sha256} == {"bad"}
-
-        await client.say(DatasetRequested(why="test"), project=project)
-        (version,) = await said(client, DatasetVersioned, project, 1)
-        assert (version.number, version.labels, version.new_labels) == (1, 61, 61)
-        rows = {row["sha256"]: row for row in pq.read_table(io.BytesIO(blobs.read(version.manifest.uri))).to_pylist()}
-        assert list(rows) == sorted(rows)
-        assert (rows[images[1].sha256]["label"], rows[images[1].sha256]["annotator"]) == ("good", "bob")
-        assert (rows[images[0].sha256]["label"], rows[images[0].sha256]["width"]) == ("good", 48)
-        assert {row["split"] for row in rows.values()} == {"train", "validation", "test"}
-
-        await client.say(DatasetRequested(why="once more"), project=project)
-        (refused,) = await said(client, DatasetRejected, project, 1)
-        assert refused.checks[0].check == "nothing-new"
-        megabytes = psutil.Process(service.pid).memory_info().rss / 2**20
-        print(f"labeling-sync: {megabytes:.0f} MB")
-        assert megabytes < 250
-    assert await client.dead_count() == 0
 
 
 def test_pictures_outside_of_what_label_studio_serves_are_refused_at_the_start(tmp_path: Path) -> None:

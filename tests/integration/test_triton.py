@@ -37,7 +37,11 @@ from tests.eventually import eventually
 from tests.servers import running
 from tests.services.predictor.world import inline
 
-pytestmark = pytest.mark.integration
+pytestmark = [
+    pytest.mark.integration,
+    # TorchScript is what Triton is given; that it is no longer developed is known.
+    pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning"),
+]
 
 CLASSES = ("functional", "defective")
 

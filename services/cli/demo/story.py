@@ -10,7 +10,7 @@ from typing import TypeVar
 from rich.console import Console
 
 from contracts.events.base import Event
-from contracts.events.dataset import DatasetRejected
+from contracts.events.dataset import DatasetRejected, DatasetRequested
 from contracts.events.deployment import DeploymentFailed
 from contracts.events.evaluation import EvaluationFailed
 from contracts.events.feedback import FeedbackGiven, FeedbackRejected
@@ -97,11 +97,14 @@ class Demo:
         await self._label(len(self._asked()))
 
         self._chapter(f"The inspector corrects {CORRECTED} wrong answers")
-        unasked = [answer for answer in wrong if answer.image.sha256 not in self._asked()]
-        for answer in unasked[:CORRECTED]:
+        unasked = [answer for answer in wrong if answer.image.sha256 not in self._asked()][:CORRECTED]
+        labels = len(self.of(LabelSubmitted))
+        for answer in unasked:
             await self._correct(answer, truth[answer.image.sha256])
+        await self.until(lambda: len(self.of(LabelSubmitted)) >= labels + len(unasked), "the corrections as labels")
 
         self._chapter("The second dataset version makes the second model, which is judged against the first")
+        await self.client.say(DatasetRequested(why="the inspector is through"), project=self.project)
         await self.until(lambda: self._turns_over() >= 2, "the end of the second turn")
 
     def counts(self) -> dict[str, int | None]:

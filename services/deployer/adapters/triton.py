@@ -37,6 +37,15 @@ _AWAY = {
 }
 
 
+class _HandedOver(dict[str, bytes]):
+    """A dict whose items can be looked at once: each is forgotten when the next is asked for."""
+
+    def items(self) -> Iterator[tuple[str, bytes]]:  # type: ignore[override]
+        while self:
+            name = next(iter(self))
+            yield name, self.pop(name)
+
+
 class TritonNodes:
     """`ModelNodes` of real Triton servers, `addresses` by name (`host:port` of gRPC), one channel each, kept."""
 
@@ -82,13 +91,14 @@ class TritonNodes:
     async def load(self, node: str, config: Mapping[str, Any], file: bytes) -> float:
         """As `ModelNodes.load`; the files given replace whatever the node had under that name."""
         name = str(config["name"])
+        size = len(file)
+        # The client copies each file into its request; what it has copied need not be here a second time.
+        files = _HandedOver({"file:1/model.pt": file, "file:1/model.py": BACKEND.read_bytes()})
+        del file
         began = time.monotonic()
-        with span(TRITON_LOAD, node=node, model=name, size_bytes=len(file)), self._reaching(node):
+        with span(TRITON_LOAD, node=node, model=name, size_bytes=size), self._reaching(node):
             await self._client(node).load_model(
-                name,
-                config=json.dumps(config),
-                files={"file:1/model.pt": file, "file:1/model.py": BACKEND.read_bytes()},
-                client_timeout=self._load_timeout_s,
+                name, config=json.dumps(config), files=files, client_timeout=self._load_timeout_s
             )
         return time.monotonic() - began
 

@@ -50,25 +50,24 @@ class BlobPictures:
         if not uri.startswith(f"blob://{sha256}"):
             raise BadPicture(f"{uri} is not the image {sha256}: URI and sha256 must name the same bytes")
         try:
-            data = self._blobs.read(uri)
-            width, height = size(data)
-            _see_the_end(data)
+            return _whole_size(self._blobs.read(uri))
         except (BlobMissing, BadImage) as error:
             raise BadPicture(str(error)) from error
-        return width, height
 
 
-def _see_the_end(data: bytes) -> None:
-    """Refuse a picture that is cut off or damaged, without the memory that decoding all of it would take."""
-    image = Image.open(io.BytesIO(data), formats=("PNG", "JPEG"))
+def _whole_size(data: bytes) -> tuple[int, int]:
+    """Width and height; refuses a picture that is cut off, without the memory that decoding all of it would take."""
     try:
+        width, height = size(data)
+        image = Image.open(io.BytesIO(data), formats=("PNG", "JPEG"))
         if image.format == "PNG":
             image.verify()  # the checksums of all its chunks
         else:
             image.draft("L", (1, 1))  # decodes to an eighth of each side
             image.load()
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError) as error:
         raise BadImage(f"the image is truncated or damaged: {error}") from error
+    return width, height
 
 
 class ParquetManifests:

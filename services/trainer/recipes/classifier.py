@@ -76,11 +76,10 @@ class Classifier(nn.Module):
     def laid_out(self, x: Tensor, of_mean: Tensor, of_top: Tensor, of_spread: Tensor, top: Tensor) -> Tensor:
         """One map's share of the evidence, [N, g, g]; the weights of its statistics and its maxima are [N, C] each."""
         height, width = x.shape[2], x.shape[3]
-        variance, mean = torch.var_mean(x, dim=(2, 3), correction=0)
+        squares = (x - x.mean(dim=(2, 3), keepdim=True)).square()
         # As in `statistics`: the deviation is variance / sqrt(variance + least).
-        of_square = of_spread * torch.rsqrt(variance + 1e-6)
-        away = x - mean[:, :, None, None]
-        here = (of_mean[:, :, None, None] * x + of_square[:, :, None, None] * away * away).sum(dim=1) / (height * width)
+        of_square = of_spread * torch.rsqrt(squares.mean(dim=(2, 3)) + 1e-6)
+        here = (of_mean[:, :, None, None] * x + of_square[:, :, None, None] * squares).sum(dim=1) / (height * width)
         where = x.flatten(2).argmax(dim=2)
         here = here.flatten(1).scatter_add(1, where, of_top * top).view(-1, height, width)
         rows, columns = shares(height, self.cells, here), shares(width, self.cells, here)

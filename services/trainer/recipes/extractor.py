@@ -19,8 +19,10 @@ def statistics(x: Tensor, least: float = 1e-6) -> Tensor:
     The deviation is `variance / sqrt(variance + least)`, so that it is exactly a sum over locations, also where the
     variance is nothing: the heat map depends on that.
     """
-    variance, mean = torch.var_mean(x, dim=(2, 3), correction=0)
-    return torch.cat((mean, x.amax(dim=(2, 3)), variance * torch.rsqrt(variance + least)), dim=1)
+    mean = x.mean(dim=(2, 3), keepdim=True)
+    # In two passes: as exact as `var_mean`, and several times faster on a channels-last map.
+    variance = (x - mean).square().mean(dim=(2, 3))
+    return torch.cat((mean.flatten(1), x.amax(dim=(2, 3)), variance * torch.rsqrt(variance + least)), dim=1)
 
 
 class Extractor(nn.Module):

@@ -47,9 +47,10 @@ def train(dataset: Dataset, parameters: Mapping[str, Any], blobs: Reading, kept_
     except NotFinite as error:
         raise Rejected(str(error)) from error
     report("export", 0, 2, {})
-    model = saved(classifier(head, chosen.image_px))
+    scripted = classifier(head, chosen.image_px)
+    model = saved(scripted)
     report("export", 1, 2, {})
-    golden = answered(model, dataset.golden(GOLDEN), blobs, chosen.max_side)
+    golden = answered(scripted, dataset.golden(GOLDEN), blobs, chosen.max_side)
     report("export", 2, 2, {})
     return MadeModel(model, golden, measured(head, training, validation), chosen.max_side)
 
@@ -93,15 +94,14 @@ def measured(head: Head, training: Examples, validation: Examples) -> dict[str, 
     return metrics
 
 
-def answered(model: bytes, examples: tuple[Example, ...], blobs: Reading, max_side: int) -> bytes:
-    """npz of `image_<i>` uint8 [3, H, W] and `probabilities` float32 [G, C]: what these very bytes of a model answer.
+def answered(model: torch.jit.ScriptModule, examples: tuple[Example, ...], blobs: Reading, max_side: int) -> bytes:
+    """npz of `image_<i>` uint8 [3, H, W] and `probabilities` float32 [G, C]: what the model answers here.
 
     Each image is asked alone, as a node may be asked.
     """
-    loaded = torch.jit.load(io.BytesIO(model))
     images = [pixels(example, blobs, max_side) for example in examples]
     with torch.inference_mode(), unprofiled():
-        answers = [loaded(torch.from_numpy(image)[None])[0][0].numpy() for image in images]
+        answers = [model(torch.from_numpy(image)[None])[0][0].numpy() for image in images]
     out = io.BytesIO()
     arrays: dict[str, Any] = {f"image_{place}": image for place, image in enumerate(images)}
     np.savez(out, **arrays, probabilities=np.stack(answers).astype(np.float32))

@@ -15,7 +15,7 @@ from services.chassis.images import BadImage, decode, shrink
 from services.trainer.dataset import Example
 from services.trainer.recipes.recipe import Reading
 
-BATCH = 16
+BATCH = 8
 _DTYPE = np.dtype("<f4")
 _THREADS = 4
 

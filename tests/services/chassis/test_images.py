@@ -1,6 +1,7 @@
 import io
 import struct
 import zlib
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -49,6 +50,8 @@ def animated() -> bytes:
 def test_a_bad_image_is_refused_with_a_reason(data: bytes, word: str) -> None:
     with pytest.raises(BadImage, match=word):
         decode(data)
+    with suppress(BadImage):
+        size(data)
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ def test_what_is_no_model_is_refused_in_a_sentence(world: Surroundings) -> None:
     with pytest.raises(Rejected, match="is no TorchScript file that can be loaded"):
         world.compare(corners, world.model("upper", "lower", data=b"no model"))
     wide = TrainedModel(**{**world.model("upper", "lower", "x").model_dump(), "classes": ("upper", "lower")})
-    with pytest.raises(Rejected, match=r"does not answer probabilities \[12, 2\] first"):
+    with pytest.raises(Rejected, match=r"does not answer probabilities \[8, 2\] first"):
         world.compare(corners, wide)
     with pytest.raises(Rejected, match="test images of lower, which the candidate does not know"):
         world.compare(corners, TrainedModel(**{**wide.model_dump(), "classes": ("upper", "x")}))

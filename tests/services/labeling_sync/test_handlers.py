@@ -224,5 +224,12 @@ async def test_two_who_freeze_at_once_do_not_make_two_versions_of_one_number() -
         await requested(world, 10)
 
 
+async def test_a_wish_before_anything_is_labelled_is_rejected() -> None:
+    world = solar()
+    assert (await requested(world, 1)).checks[0].check == "no-labels"
+    await added(world, 1)
+    assert (await requested(world, 2)).checks[0].check == "no-labels"
+
+
 async def test_a_wish_about_a_project_that_nobody_defined_is_rejected() -> None:
     assert (await requested(World(), 1)).checks[0].check == "unknown-project"

@@ -67,7 +67,7 @@ def test_the_heat_map_is_hottest_where_the_difference_is(made: MadeModel, blobs:
     assert sum(halves) > 0.7 * len(halves)
 
 
-def test_golden_images_carry_the_answers_of_these_very_bytes(made: MadeModel) -> None:
+def test_golden_images_carry_the_answers_of_the_saved_file(made: MadeModel) -> None:
     golden = np.load(io.BytesIO(made.golden))
     model = torch.jit.load(io.BytesIO(made.model))
     assert golden["probabilities"].shape == (8, 2)

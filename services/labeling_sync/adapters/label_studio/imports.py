@@ -9,7 +9,7 @@ from services.chassis.errors import Rejected
 from services.labeling_sync.labels import MadeTask, NewTask
 
 _AT_MOST = 64
-_LINGER_S = 0.01
+_LINGER_S = 0.08
 
 Send = Callable[[int, list[NewTask]], Awaitable[list[MadeTask]]]
 
@@ -20,26 +20,25 @@ class Imports:
     def __init__(self, send: Send) -> None:
         self._send = send
         self._waiting: defaultdict[int, list[tuple[NewTask, asyncio.Future[MadeTask]]]] = defaultdict(list)
-        self._full = asyncio.Event()
+        self._more = asyncio.Event()
         self._sender: asyncio.Task[None] | None = None
 
     async def make(self, project_id: int, task: NewTask) -> MadeTask:
         """The task, once the call that makes it has ended."""
         made: asyncio.Future[MadeTask] = asyncio.get_running_loop().create_future()
-        waiting = self._waiting[project_id]
-        waiting.append((task, made))
-        if len(waiting) >= _AT_MOST:
-            self._full.set()
+        self._waiting[project_id].append((task, made))
+        self._more.set()
         if self._sender is None or self._sender.done():
             self._sender = asyncio.create_task(self._send_all())
         return await made
 
     async def _send_all(self) -> None:
         while self._waiting:
-            with suppress(TimeoutError):  # what has come by then is a batch
-                await asyncio.wait_for(self._full.wait(), _LINGER_S)
-            self._full.clear()
             project_id, waiting = next(iter(self._waiting.items()))
+            with suppress(TimeoutError):  # once no more come they are a batch
+                while len(waiting) < _AT_MOST:
+                    self._more.clear()
+                    await asyncio.wait_for(self._more.wait(), _LINGER_S)
             batch, rest = waiting[:_AT_MOST], waiting[_AT_MOST:]
             if rest:
                 self._waiting[project_id] = rest

@@ -34,6 +34,7 @@ class LabelStudio:
         self._imports = Imports(self._import)
         self._ids: dict[str, int] = {}
         self._people: dict[int, str] = {}
+        self._not_ready = ""
         self._shown_versions: dict[int, str] = {}
 
     async def answers(self) -> bool:
@@ -41,8 +42,11 @@ class LabelStudio:
         try:
             await self._http.call("GET", "/api/current-user/whoami", patience_s=0)
         except (Retry, Rejected, NotThere) as error:
-            log.warning("not ready: %s", error)
+            if str(error) != self._not_ready:
+                log.warning("not ready: %s", error)
+            self._not_ready = str(error)
             return False
+        self._not_ready = ""
         return True
 
     # Projects
