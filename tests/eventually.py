@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 
 async def eventually(
-    assertion: Callable[[], None | Awaitable[None]], timeout_s: float = 10, every_s: float = 0.05
+    assertion: Callable[[], Awaitable[None] | None], timeout_s: float = 10, every_s: float = 0.05
 ) -> None:
     """Call `assertion` until it no longer raises AssertionError; its last error when `timeout_s` have passed."""
     until = time.monotonic() + timeout_s

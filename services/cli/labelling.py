@@ -163,7 +163,7 @@ def label(
     async def work(client: "Client") -> tuple[str, int]:
         found = await the_project(client, project)
         inspector = inspector_of(session, await asyncio.to_thread(truth_of, truth), name)
-        with bars(session.notes)("labelled", limit or 0) as advance:
+        with bars(session.notes)("labelled", limit) as advance:
             return found, await inspector.label(found, limit, advance, patience_s=wait_s)
 
     found, labelled = session.run(work)

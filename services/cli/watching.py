@@ -3,7 +3,7 @@
 import re
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,8 +12,6 @@ from services.cli.options import AsJson, Project
 from services.cli.session import session_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
-
     from contracts.envelope import Envelope
     from contracts.events import Event
     from services.chassis.client import Client
@@ -42,8 +40,7 @@ def watch(
     async def work(client: "Client") -> None:
         left = count
         # Closed before the connection is, which it has to say goodbye to.
-        live = cast("AsyncGenerator[tuple[Event, Envelope]]", client.events(wanted, project, start))
-        async with aclosing(live) as events:
+        async with aclosing(client.events(wanted, project, start)) as events:
             async for event, envelope in events:
                 if as_json:
                     session.json(as_object(event, envelope))

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from rich.console import Console
 
 from contracts.events.base import Event
 from contracts.events.dataset import DatasetRequested, DatasetVersioned
@@ -29,6 +30,7 @@ from services.chassis.traces import StoredSpan, read_spans
 from services.cli.datasets import LabelledImage, digits
 from services.cli.demo.turns import Said, turns_of
 from services.cli.importing import add_images
+from services.cli.progress import bars
 from tests.e2e.stack import Stack, embedded_stack
 from tests.eventually import eventually
 
@@ -99,7 +101,7 @@ async def test_each_service_is_killed_in_mid_work_and_the_loop_ends_in_the_same_
     card = ScopeCard.model_validate(CARD)
     await client.say(ProjectDefined(card=card), project=PROJECT)
 
-    adding = asyncio.create_task(add_images(client, PROJECT, images[:90]))
+    adding = asyncio.create_task(add_images(client, PROJECT, images[:90], bars(Console(quiet=True))))
     await ear.hears(ImageAdded, 30)
     await stack.kill("labeling-sync")
     await adding
@@ -114,7 +116,7 @@ async def test_each_service_is_killed_in_mid_work_and_the_loop_ends_in_the_same_
     await ear.hears(ModelPromoted)
 
     for image in images[90:]:
-        request = PredictionRequested(image_base64=b64encode(image.png).decode())
+        request = PredictionRequested(image_base64=b64encode(image.encoded).decode())
         await client.say(request, project=PROJECT)
     await ear.hears(PredictionCompleted)
     await stack.kill("predictor")
@@ -194,7 +196,7 @@ def _has(spans: list[StoredSpan], edge: Edge) -> bool:
 
 
 async def test_a_prediction_has_a_trace_of_its_own(stack: Stack, client: Client, images: list[LabelledImage]) -> None:
-    request = PredictionRequested(image_base64=b64encode(images[0].png).decode())
+    request = PredictionRequested(image_base64=b64encode(images[0].encoded).decode())
     asked = await client.say(request, project=PROJECT)
 
     async def answered() -> None:

@@ -116,3 +116,10 @@ def test_built_in_data_set_brings_its_card_also_under_another_name(
     assert run(client, "import", "elpv", "--project", "roof").code == 0
     assert [event.card.project for event in client.all(ProjectDefined)] == ["solar", "roof"]
     assert client.all(ImageAdded)[0].metadata == {"type": "mono"}
+
+
+def test_label_needs_somebody_who_knows_the_truth(tmp_path: Path, cells: Path) -> None:
+    client = defined(tmp_path)
+    assert "no folder" in refused(run(client, "label", "--truth", str(tmp_path / "none")))
+    assert "Missing option" in refused(run(client, "label"))
+    assert "knows no true labels" in refused(run(client, "label", "--truth", str(cells / "defective")))
