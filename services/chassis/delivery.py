@@ -7,10 +7,11 @@ and nowhere else: tried again after the pauses of the topology, or dead-lettered
 import asyncio
 import logging
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import cast
 
 import nats.errors
 from nats.aio.msg import Msg
@@ -148,8 +149,10 @@ class Delivery:
             raise Rejected(f"{self.consumer.durable} does not handle {envelope.type}")
         said = handler(event, Heard(envelope, received.position, tries))
         if isinstance(said, AsyncIterator):
-            async for fact in said:
-                await self._bus.say(fact, project=envelope.project, cause=envelope)
+            # Closed at once when a fact cannot be said: whatever the handler holds must not wait for its collection.
+            async with aclosing(cast("AsyncGenerator[Event, None]", said)) as facts:
+                async for fact in facts:
+                    await self._bus.say(fact, project=envelope.project, cause=envelope)
         else:
             for fact in await said:
                 await self._bus.say(fact, project=envelope.project, cause=envelope)

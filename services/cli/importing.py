@@ -17,6 +17,7 @@ from services.cli.progress import ShowProgress, bars
 from services.cli.session import Session, session_of
 
 if TYPE_CHECKING:
+    from contracts.events.image import ImageAdded
     from contracts.project import ScopeCard
     from services.chassis.client import Client
 
@@ -42,27 +43,25 @@ async def add_images(
     waiting = iter(images)
     with show("imported", total) as advance:
         while batch := await asyncio.to_thread(lambda: list(islice(waiting, _AT_ONCE))):
-            await asyncio.gather(*(_add(client, project, image) for image in batch))
+            for added in await asyncio.gather(*(_stored(client, image) for image in batch)):
+                await client.say(added, project=project)
             counts.update(image.label or "" for image in batch)
             advance(len(batch))
     return counts
 
 
-async def _add(client: "Client", project: str, image: LabelledImage) -> None:
+async def _stored(client: "Client", image: LabelledImage) -> "ImageAdded":
     from contracts.events.base import ImageRef
     from contracts.events.image import ImageAdded
     from services.chassis.images import size
 
     width, height = size(image.encoded)
     blob = await asyncio.to_thread(client.blobs.put, image.encoded, image.suffix)
-    await client.say(
-        ImageAdded(
-            image=ImageRef(uri=blob.uri, sha256=blob.sha256, width=width, height=height),
-            label=image.label,
-            labelled_by=_LABELLED_BY if image.label else "",
-            metadata=image.metadata,
-        ),
-        project=project,
+    return ImageAdded(
+        image=ImageRef(uri=blob.uri, sha256=blob.sha256, width=width, height=height),
+        label=image.label,
+        labelled_by=_LABELLED_BY if image.label else "",
+        metadata=image.metadata,
     )
 
 

@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 import typer
 
-from contracts.envelope import derive_id
 from services.cli.errors import BadInput, Failed
 from services.cli.options import AsJson, Project
 from services.cli.progress import Advance, bars
@@ -104,6 +103,8 @@ class Inspector:
 
     async def _answer(self, http: "httpx.AsyncClient", task_id: int, label: str) -> None:
         """One annotation. Label Studio takes a `unique_id` once, so that a repeated call cannot label twice."""
+        from contracts.envelope import derive_id
+
         id_ = derive_id("loopline label", self.url, str(task_id), self._name, label)
         choice = {
             "id": id_[:10],

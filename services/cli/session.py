@@ -11,21 +11,26 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import typer
 from rich.console import Console
 
-from contracts.events.base import PROJECT_PATTERN
 from services.cli.errors import BadInput
-from services.cli.settings import CliSettings
 
 if TYPE_CHECKING:
     from contracts.project import ScopeCard
     from services.chassis.client import Client
+    from services.cli.settings import CliSettings
 
 T = TypeVar("T")
 
-Connect = Callable[[CliSettings], "AbstractAsyncContextManager[Client]"]
+Connect = Callable[["CliSettings"], "AbstractAsyncContextManager[Client]"]
 
 
-def _connect(settings: CliSettings) -> "AbstractAsyncContextManager[Client]":
-    # Imported late: `loopline --help` is to be instant.
+# Imported late, as everything in a command that is not small: `loopline --help` is to be instant.
+def _settings() -> "CliSettings":
+    from services.cli.settings import CliSettings
+
+    return CliSettings()
+
+
+def _connect(settings: "CliSettings") -> "AbstractAsyncContextManager[Client]":
     from services.chassis.client import Client
 
     return Client.connect(settings)
@@ -35,7 +40,7 @@ def _connect(settings: CliSettings) -> "AbstractAsyncContextManager[Client]":
 class Session:
     """One run of the command. Answers go to `out`, whatever else a person should know to `notes` (standard error)."""
 
-    settings: CliSettings = field(default_factory=CliSettings)
+    settings: "CliSettings" = field(default_factory=_settings)
     connect: Connect = _connect
     out: Console = field(default_factory=lambda: Console(markup=False, highlight=False, soft_wrap=True))
     notes: Console = field(default_factory=lambda: Console(stderr=True, markup=False, highlight=False, soft_wrap=True))
@@ -73,6 +78,8 @@ def session_of(context: typer.Context) -> Session:
 
 def check_project(name: str | None) -> str | None:
     """A project's name as it was typed, or a refusal: it becomes a part of subjects and paths."""
+    from contracts.events.base import PROJECT_PATTERN
+
     if name is not None and not re.fullmatch(PROJECT_PATTERN, name):
         raise BadInput(f"{name!r} cannot be a project's name: 1 to 40 of a-z, 0-9 and -, no - at either end")
     return name

@@ -45,6 +45,12 @@ class Stack:
         os.kill(process.pid, signal.SIGKILL)
         return process.pid
 
+    def supervisor(self) -> psutil.Process:
+        """The process whose children are the whole stack."""
+        trainer = self.process("trainer")
+        assert trainer
+        return next(parent for parent in trainer.parents() if "supervisord" in " ".join(parent.cmdline()))
+
     def resident_mb(self, service: str) -> float:
         """Resident memory of a service without its children, in MB."""
         process = self.process(service)

@@ -1,0 +1,1 @@
+"""Measurements, run by `./taskw bench:…`; no test looks at a clock."""
