@@ -19,7 +19,7 @@ from contracts.envelope import Envelope, NotAnEvent, derive_id
 from contracts.events.base import EVENTS, Event
 from contracts.telemetry import send_span
 from contracts.topology import LOOP, PREDICTIONS, stream_of
-from services.chassis.errors import NotAllowed, Rejected, Retry
+from services.chassis.errors import NotAllowed, Rejected, Retry, Unreachable, explain
 from services.chassis.kv import Bucket
 from services.chassis.reading import Start, in_order
 from services.chassis.telemetry import SpanKind, carried, span
@@ -51,16 +51,7 @@ def understand(type_: str, body: bytes) -> Event:
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
-        raise Rejected(f"{type_} does not fit its schema: {sentence(error)}") from error
-
-
-def sentence(error: ValidationError) -> str:
-    """What is wrong with an input, field by field, in a line, without repeating the input."""
-    parts = []
-    for problem in error.errors(include_url=False, include_input=False)[:5]:
-        where = ".".join(str(part) for part in problem["loc"])
-        parts.append(f"{where}: {problem['msg']}" if where else problem["msg"])
-    return "; ".join(parts)
+        raise Rejected(f"{type_} does not fit its schema: {explain(error)}") from error
 
 
 class Bus:
@@ -207,7 +198,7 @@ class Bus:
         listening = [asyncio.create_task(listen(stream, subjects)) for stream, subjects in filters.items()]
         try:
             while True:
-                message = await arrived.get()
+                message = await self._next(arrived, listening)
                 meta = message.metadata
                 position = f"{meta.stream}:{meta.sequence.stream}"
                 with suppress(Rejected, NotAnEvent):
@@ -219,6 +210,18 @@ class Bus:
             for task in listening:
                 task.cancel()
             await asyncio.wait(listening)
+
+    @staticmethod
+    async def _next(arrived: "asyncio.Queue[Msg]", listening: "list[asyncio.Task[None]]") -> Msg:
+        """The next message; an error once nobody listens any more, since then none will come."""
+        waiting = asyncio.ensure_future(arrived.get())
+        try:
+            await asyncio.wait({waiting, *listening}, return_when=asyncio.FIRST_COMPLETED)
+            if not waiting.done():
+                raise Unreachable("the connection to the bus was closed")
+            return waiting.result()
+        finally:
+            waiting.cancel()
 
     async def bucket(self, name: str) -> Bucket:
         """A key-value bucket that the provisioner has made."""

@@ -29,7 +29,7 @@ async def connect(settings: Settings, name: str, timeout_s: float = 5) -> Client
         errors.append(error)
 
     try:
-        return await nats.connect(
+        connection = await nats.connect(
             settings.nats_url,
             name=name,
             connect_timeout=int(timeout_s),
@@ -39,6 +39,9 @@ async def connect(settings: Settings, name: str, timeout_s: float = 5) -> Client
             user=settings.nats_user or None,
             password=settings.nats_password.get_secret_value() or None,
         )
+        # Whether there is a bus at all is answered soon; an outage of one that was there is waited out.
+        connection.options["max_reconnect_attempts"] = -1
+        return connection
     except (nats.errors.Error, OSError, ValueError) as error:
         if any("authorization" in str(heard).lower() for heard in (*errors, error)):
             who = settings.nats_user or "nobody (LOOPLINE_NATS_USER is not set)"

@@ -1,10 +1,13 @@
 """What every service is told by its environment. A service adds its own fields in its `settings.py`."""
 
+import json
 import os
+import re
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 # Where the embedded stack keeps its data; `loopline` finds the stack from any folder.
 VAR = Path(os.environ.get("LOOPLINE_VAR") or Path(__file__).parents[2] / "var")
@@ -27,3 +30,25 @@ class Settings(BaseSettings):
     http_port: int = 0
     log_level: str = "INFO"
     replicas: int = 1
+
+
+_ADDRESS = re.compile(r"[^\s:/=,]+:[0-9]{1,5}")
+
+
+def _read_nodes(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("{"):
+        return json.loads(value)
+    return dict(part.strip().partition("=")[::2] for part in value.split(",") if part.strip())
+
+
+def _check_nodes(nodes: dict[str, str]) -> dict[str, str]:
+    for name, address in nodes.items():
+        if not name or not _ADDRESS.fullmatch(address):
+            raise ValueError(f"{name}={address} is not a node: write name=host:port, as in local=127.0.0.1:8001")
+    return nodes
+
+
+# Triton nodes by name, gRPC: `name=host:port,name=host:port`, or JSON.
+TritonNodes = Annotated[dict[str, str], NoDecode, BeforeValidator(_read_nodes), AfterValidator(_check_nodes)]

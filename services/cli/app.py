@@ -10,9 +10,9 @@ import typer
 from pydantic import ValidationError
 from typer.core import TyperGroup
 
+from services.chassis.errors import explain
 from services.cli import importing, labelling, models, predicting, projects, publishing, status, training, watching
 from services.cli.demo import command
-from services.cli.errors import sentence
 from services.cli.session import Session
 
 
@@ -36,7 +36,7 @@ class OneLine(TyperGroup):
             typer.echo(text if "\n" in text else f"loopline: {text}", err=True)
             code = error.exit_code
         except ValidationError as error:
-            typer.echo(f"loopline: a LOOPLINE_ setting is wrong: {sentence(error)}", err=True)
+            typer.echo(f"loopline: a LOOPLINE_ setting is wrong: {explain(error)}", err=True)
             code = 2
         except typer.Abort:
             code = 130

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from services.cli.errors import BadInput, sentence
+from services.chassis.errors import explain
+from services.cli.errors import BadInput
 from services.cli.options import AsJson, Project
 from services.cli.session import session_of
 
@@ -52,7 +53,7 @@ def parse(type_: str, data: str) -> "Event":
     try:
         return model.model_validate_json(_text(data), extra="forbid")
     except ValidationError as error:
-        raise BadInput(f"{model.name()}: {sentence(error)}") from None
+        raise BadInput(f"{model.name()}: {explain(error)}") from None
 
 
 def _text(data: str) -> str:

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from services.cli.errors import BadInput, sentence
+from services.chassis.errors import explain
+from services.cli.errors import BadInput
 from services.cli.options import AsJson, Project
 from services.cli.session import session_of, the_project
 
@@ -39,7 +40,7 @@ def train(
             dataset_id=dataset, recipe=recipe, parameters=parse(parameters or []), seed=seed, again=again, why=why
         )
     except ValidationError as error:
-        raise BadInput(sentence(error)) from None
+        raise BadInput(explain(error)) from None
 
     async def work(client: "Client") -> "Envelope":
         name = await the_project(client, project)

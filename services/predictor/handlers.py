@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from contracts.events.base import PROJECT_PATTERN, Event
 from contracts.events.prediction import PredictionCompleted, PredictionFailed, PredictionRequested
-from services.chassis.errors import Retry
+from services.chassis.errors import Retry, explain
 from services.chassis.heard import Heard
 from services.predictor.ports import Ports
 from services.predictor.predicting import predict
@@ -40,7 +40,7 @@ async def answer_ask(
     try:
         request = PredictionRequested.model_validate_json(body)
     except ValidationError as error:
-        reason = f"this is no prediction.requested: {_sentence(error)}"
+        reason = f"this is no prediction.requested: {explain(error)}"
         return _reply(PredictionFailed(prediction_id=prediction_id, reason=reason))
     answered: PredictionCompleted | PredictionFailed
     try:
@@ -57,8 +57,3 @@ async def answer_ask(
 
 def _reply(event: Event) -> bytes:
     return json.dumps({"type": event.TYPE, "data": event.model_dump(mode="json")}).encode()
-
-
-def _sentence(error: ValidationError) -> str:
-    problems = error.errors(include_url=False, include_input=False)
-    return "; ".join(": ".join([*(str(part) for part in problem["loc"]), problem["msg"]]) for problem in problems[:5])

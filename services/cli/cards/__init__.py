@@ -9,7 +9,8 @@ import yaml
 from pydantic import ValidationError
 
 from contracts.project import Data, ScopeCard
-from services.cli.errors import BadInput, sentence
+from services.chassis.errors import explain
+from services.cli.errors import BadInput
 
 
 def load_card(name: str) -> ScopeCard:
@@ -41,7 +42,7 @@ def parse_card(text: str, source: str) -> ScopeCard:
     try:
         return ScopeCard.model_validate(rows)
     except ValidationError as error:
-        raise BadInput(f"{source}: {sentence(error)}") from None
+        raise BadInput(f"{source}: {explain(error)}") from None
 
 
 def card_for(project: str, classes: Sequence[str]) -> ScopeCard:
@@ -53,7 +54,7 @@ def card_for(project: str, classes: Sequence[str]) -> ScopeCard:
     try:
         return ScopeCard(project=project, data=Data(classes=tuple(classes)))
     except ValidationError as error:
-        raise BadInput(f"these folders make no classes: {sentence(error)}") from None
+        raise BadInput(f"these folders make no classes: {explain(error)}") from None
 
 
 def as_yaml(card: ScopeCard) -> str:

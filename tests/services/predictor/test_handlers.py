@@ -178,7 +178,7 @@ async def test_ask_while_no_node_answers_gets_a_clear_no(world: World) -> None:
         (b"[]", "solar", "this is no prediction.requested"),
         (b"{}", "solar", "give image_base64 or image_uri, one of them"),
         (b'{"image_uri": "file:///etc/passwd"}', "solar", "image_uri: "),
-        (b'{"image_base64": "", "metadata": {"a": [1]}}', "solar", "metadata: a"),
+        (b'{"image_base64": "", "metadata": {"a": [1]}}', "solar", "metadata.a"),
         (b"{}", "..", "cannot be a project's name"),
     ],
 )
