@@ -35,6 +35,7 @@ CORRECTED = 20
 INSPECTOR = "demo-inspector"
 
 _SILENCE_S = 180.0
+_MORE_S = 5.0
 _BROKEN = (TrainingFailed, EvaluationFailed, DeploymentFailed, DatasetRejected, ImageRejected, FeedbackRejected)
 _UNTOLD = (ImageAdded, LabelSubmitted, PredictionCompleted, FeedbackGiven, TrainingProgressed)
 
@@ -94,7 +95,7 @@ class Demo:
         asking = self.card.label.query
         self._chapter(f"The {asking.uncertain} least certain, and some drawn at random, come back for a label")
         await self.until(lambda: len(self._asked()) >= min(asking.uncertain, len(images)), "the query")
-        await self._label(len(self._asked()))
+        await self._label(len(self._asked()), and_more=True)
 
         self._chapter(f"The inspector corrects {CORRECTED} wrong answers")
         unasked = [answer for answer in wrong if answer.image.sha256 not in self._asked()][:CORRECTED]
@@ -138,12 +139,16 @@ class Demo:
     def _chapter(self, title: str) -> None:
         self.console.print(f"\n{title}", style="bold")
 
-    async def _label(self, images: int) -> None:
-        """Let the inspector label all that Label Studio asks about: `images` tasks more than are labelled now."""
+    async def _label(self, images: int, *, and_more: bool = False) -> None:
+        """Let the inspector label what Label Studio asks about: `images` tasks, and with `and_more` all others, too."""
         before = len(self.of(LabelSubmitted))
+        count, patience_s = (None, _MORE_S) if and_more else (images, _SILENCE_S)
         with self._show("labelled in Label Studio", images) as advance:
-            await self.inspector.label(self.project, images, advance)
-        await self.until(lambda: len(self.of(LabelSubmitted)) >= before + images, "the labels on the bus")
+            labelled = await self.inspector.label(self.project, count, advance, patience_s=patience_s)
+        if labelled < images:
+            raise DemoFailed(f"Label Studio asked about {labelled} images of {images}: `loopline status` may show why")
+        await self.until(lambda: len(self.of(LabelSubmitted)) >= before + labelled, "the labels on the bus")
+        self.console.print(f"  {labelled} labels")
 
     async def _predict(self, images: Sequence[LabelledImage]) -> None:
         with self._show("answered", len(images)) as advance:
