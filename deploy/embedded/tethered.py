@@ -1,4 +1,4 @@
-"""Runs a command that ends when its parent ends, however that was: `python tethered.py [--tree] -- command…`.
+"""Runs a command that ends when its parent ends, however that was: `python tethered.py [--tree SECONDS] -- command…`.
 
 Without `--tree` this process becomes the command, and the kernel kills it when the parent dies. With `--tree` it stays
 as the parent of a server that has processes of its own, and leaves none of them behind; it does so twice, one within
@@ -26,21 +26,23 @@ _WAITED_FOR = (*_STOPS, signal.SIGCHLD)
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def command(argv: tuple[str, ...], *, tree: bool) -> tuple[str, ...]:
-    """`argv` as a command that ends with the process that starts it."""
-    return (sys.executable, "-I", "-S", os.path.abspath(__file__), *(("--tree",) if tree else ()), "--", *argv)
+def command(argv: tuple[str, ...], *, tree: bool, grace_s: float = GRACE_S) -> tuple[str, ...]:
+    """`argv` as a command that ends with the process that starts it; a `tree` within `grace_s` of being told."""
+    options = ("--tree", str(grace_s)) if tree else ()
+    return (sys.executable, "-I", "-S", os.path.abspath(__file__), *options, "--", *argv)
 
 
 def main(argv: list[str]) -> NoReturn:
     """Run what comes after `--`; exits as the command does (128 + n for signal n)."""
     at = argv.index("--")
-    tree, argv = "--tree" in argv[:at], argv[at + 1 :]
-    if not tree:
+    options, argv = argv[:at], argv[at + 1 :]
+    if "--tree" not in options:
         _end_with_parent(signal.SIGKILL, os.getppid())
         _execute(argv)
     _end_with_parent(signal.SIGTERM, os.getppid())
-    inner = partial(_stay, partial(_execute, argv), signal.SIGKILL, GRACE_S)
-    sys.exit(_stay(lambda: sys.exit(inner()), signal.SIGTERM, GRACE_S + 1))
+    grace_s = float(options[options.index("--tree") + 1])
+    inner = partial(_stay, partial(_execute, argv), signal.SIGKILL, grace_s)
+    sys.exit(_stay(lambda: sys.exit(inner()), signal.SIGTERM, grace_s + 1))
 
 
 def _stay(run: Callable[[], NoReturn], end_child_with: int, grace_s: float) -> int:

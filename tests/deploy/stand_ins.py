@@ -19,7 +19,15 @@ def stand_in(name: str, var: Path, how: str = "alone") -> Process:
     port = free_port()
     command = (sys.executable, "-m", answering.__name__, how, str(port), str(var))
     url = f"http://{HOST}:{port}"
-    return Process(name, command, {"PASSWORD": "hush%d '\"x"}, lambda: answers(url), 10, tree=how == "tree", url=url)
+    return Process(
+        name,
+        command,
+        {"PASSWORD": "hush%d '\"x"},
+        lambda: answers(url),
+        3 if how == "hang" else 10,
+        tree=how == "tree",
+        url=url,
+    )
 
 
 def stand_in_stack(var: Path, broken: str = "") -> Stack:

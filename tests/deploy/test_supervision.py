@@ -165,7 +165,7 @@ def test_what_is_not_ready_in_time_is_named(var: Path) -> None:
     launcher = bring_up(var, "--detach", "--broken", "hang")
     _, complained = launcher.communicate(timeout=TIMEOUT_S + 10)
     assert launcher.returncode == 1
-    assert "trainer is not ready after 10 s" in complained
+    assert "trainer is not ready after 5 s" in complained
 
 
 def test_clean_stops_and_deletes(var: Path) -> None:

@@ -14,6 +14,7 @@ from tests.servers import eventually_gone, naming
 
 pytestmark = pytest.mark.integration
 
+GRACE_S = 0.5
 # A parent and a child that both will not listen to SIGTERM: the hardest tree to get rid of.
 _DEAF = (
     "import os, signal, sys, time\n"
@@ -24,7 +25,7 @@ _DEAF = (
 
 
 def started(folder: Path, *, tree: bool, program: str = _DEAF) -> "subprocess.Popen[bytes]":
-    argv = tethered.command((sys.executable, "-c", program, str(folder)), tree=tree)
+    argv = tethered.command((sys.executable, "-c", program, str(folder)), tree=tree, grace_s=GRACE_S)
     child = subprocess.Popen(argv, stdout=subprocess.PIPE)
     assert child.stdout is not None
     assert child.stdout.readline() == b"up\n"
@@ -44,7 +45,7 @@ def test_killing_any_process_of_a_tree_ends_the_whole_tree(tmp_path: Path, which
 def test_a_tree_is_stopped_by_sigterm_although_it_does_not_listen(tmp_path: Path) -> None:
     with started(tmp_path, tree=True) as outer:
         outer.terminate()
-        assert outer.wait(tethered.GRACE_S + 5) == 128 + signal.SIGKILL
+        assert outer.wait(GRACE_S + 5) == 128 + signal.SIGKILL
     assert naming(tmp_path) == []
 
 

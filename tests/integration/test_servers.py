@@ -13,6 +13,7 @@ import nats.errors
 import numpy as np
 import pytest
 import tritonclient.grpc as grpcclient
+from mlflow import MlflowClient
 
 from deploy.embedded import servers
 from deploy.embedded.servers import HOST, free_port
@@ -60,8 +61,10 @@ async def test_nats_with_a_password_lets_no_one_else_in(tmp_path: Path) -> None:
 
 
 def test_mlflow_has_a_model_registry(mlflow_url: str) -> None:
-    models = json.loads(get(f"{mlflow_url}/api/2.0/mlflow/registered-models/search"))
-    assert models.get("registered_models", []) == []
+    client = MlflowClient(mlflow_url, mlflow_url)
+    client.create_registered_model("kept-by-the-server")
+    assert client.get_registered_model("kept-by-the-server").name == "kept-by-the-server"
+    client.delete_registered_model("kept-by-the-server")
 
 
 def test_label_studio_serves_files_under_its_root_only_to_its_user(label_studio: LabelStudioServer) -> None:
