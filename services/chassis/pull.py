@@ -62,8 +62,8 @@ class PullLoop:
         messages: list[Msg] = []
         try:
             messages = await subscription.fetch(batch=places, timeout=_FETCH_TIMEOUT_S)
-        except nats.errors.TimeoutError:
-            pass  # nothing to do is no error
+        except TimeoutError:
+            pass  # nothing to do is no error; nats-py raises its own kind of it, or asyncio's
         finally:
             for _ in range(places - len(messages)):
                 self._free.release()

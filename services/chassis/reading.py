@@ -83,6 +83,6 @@ async def _fetch(subscription: JetStreamContext.PullSubscription) -> list[Msg]:
     """What there is, or what comes within some seconds; raises where the server has forgotten the consumer."""
     try:
         return await subscription.fetch(batch=_BATCH, timeout=_FETCH_TIMEOUT_S)
-    except nats.errors.TimeoutError:
+    except TimeoutError:  # nats-py raises its own kind, which is one of these, or asyncio's
         await subscription.consumer_info()
         return []

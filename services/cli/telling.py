@@ -71,7 +71,7 @@ def _plan(plan: TrainingPlan) -> str:
 
 
 def _parameters(parameters: dict[str, Any]) -> str:
-    return "".join(f", {name}={value}" for name, value in parameters.items())
+    return "".join(f", {name}={value}" for name, value in parameters.items() if value is not None)
 
 
 def _training_requested(event: TrainingRequested) -> str:
@@ -87,8 +87,9 @@ def _progressed(event: TrainingProgressed) -> str:
 
 
 def _trained(event: TrainingCompleted) -> str:
-    metrics = "".join(f", {name} {value:.3f}" for name, value in event.metrics.items())
-    return f"{_plan(event.plan)}: {event.seconds:.1f} s{metrics}; run {event.run_id}"
+    accuracy = event.metrics.get("validation_accuracy")
+    known = "" if accuracy is None else f", validation accuracy {accuracy:.1%}"
+    return f"{_plan(event.plan)}: {event.seconds:.1f} s{known}; run {event.run_id}"
 
 
 def _judged(event: EvaluationCompleted) -> str:

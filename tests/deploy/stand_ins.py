@@ -24,7 +24,7 @@ def stand_in(name: str, var: Path, how: str = "alone") -> Process:
         command,
         {"PASSWORD": "hush%d '\"x"},
         lambda: answers(url),
-        3 if how == "hang" else 10,
+        5 if how == "hang" else 10,
         tree=how == "tree",
         url=url,
     )

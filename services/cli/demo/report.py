@@ -17,6 +17,7 @@ from services.cli.demo.turns import Turn
 
 _EXPORT_S = 15.0
 _POLL_S = 0.25
+_EXACT = 1e-9
 
 
 async def spans_of(turns: Sequence[Turn], traces_dir: str) -> list[StoredSpan]:
@@ -84,7 +85,8 @@ def _rows(turn: Turn, spans: Sequence[StoredSpan]) -> list[tuple[str, float | No
         checked = sum(check.golden_images for check in deployed.checks)
         difference = max(check.largest_difference for check in deployed.checks)
         where = ", ".join(check.node for check in deployed.checks)
-        said = f"on {where}; {checked} golden images answered as PyTorch did, within {difference:.0e}"
+        close = "exactly" if difference < _EXACT else f"within {difference:.0e}"
+        said = f"on {where}; {checked} golden images answered {close} as PyTorch did"
         rows.append(("deploy", spent(TRITON_LOAD, GOLDEN_CHECK), said))
         rows.append(("the loop's own", turn.overhead_s(spans), "from dataset to deployment, outside the work"))
     return rows
