@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import IO
 
 from deploy.embedded import tethered
 from deploy.setup.steps import Step
@@ -50,38 +51,43 @@ def _forget_torn_packages(environment: Path) -> None:
 def _show(command: tuple[str, ...], step: Step, log: Path, began: float) -> int:
     """Run one command and keep the terminal informed; its exit code."""
     latest = [""]
-    env = {**os.environ, **_PIP, "PYTHONUNBUFFERED": "1", **step.env}
-    with (
-        subprocess.Popen(
+    with log.open("ab") as file:
+        child = subprocess.Popen(
             tethered.command(command, tree=False),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
-            env=env,
-        ) as child,
-        log.open("ab") as file,
-    ):
-        assert child.stdout is not None
-        output = child.stdout
-
-        def read() -> None:
-            for line in output:
-                file.write(line)
-                latest[0] = line.decode("utf-8", "replace").strip()
-
-        reader = threading.Thread(target=read, daemon=True)
+            env={**os.environ, **_PIP, "PYTHONUNBUFFERED": "1", **step.env},
+        )
+        reader = threading.Thread(target=_keep_lines, args=(child.stdout, file, latest))
         reader.start()
-        told = time.monotonic()
-        while reader.is_alive():
-            reader.join(_TICK_S)
-            if sys.stdout.isatty():
-                _repaint(f"      {time.monotonic() - began:4.0f} s  {latest[0]}")
-            elif time.monotonic() - told > _LINE_S:
-                told = time.monotonic()
-                print(f"      {told - began:4.0f} s  {_cut(latest[0], 90)}", flush=True)
+        try:
+            _tell_while(reader, latest, began)
+            return child.wait()
+        except KeyboardInterrupt:
+            child.kill()
+            raise
+        finally:
+            reader.join()
+
+
+def _keep_lines(output: IO[bytes], file: IO[bytes], latest: list[str]) -> None:
+    for line in output:
+        file.write(line)
+        latest[0] = line.decode("utf-8", "replace").strip()
+
+
+def _tell_while(reader: threading.Thread, latest: list[str], began: float) -> None:
+    told = time.monotonic()
+    while reader.is_alive():
+        reader.join(_TICK_S)
         if sys.stdout.isatty():
-            _repaint("")
-        return child.wait()
+            _repaint(f"      {time.monotonic() - began:4.0f} s  {latest[0]}")
+        elif time.monotonic() - told > _LINE_S:
+            told = time.monotonic()
+            print(f"      {told - began:4.0f} s  {_cut(latest[0], 90)}", flush=True)
+    if sys.stdout.isatty():
+        _repaint("")
 
 
 def _repaint(line: str) -> None:

@@ -59,12 +59,12 @@ class Inspector:
             while count is None or labelled < count:
                 tasks = await self._unlabelled(http, project, seen)
                 if tasks:
-                    last_news = loop.time()
                     seen = max(int(task["id"]) for task in tasks)
                     known = [task for task in tasks if task["data"].get("sha256") in self.truth]
                     known = known if count is None else known[: count - labelled]
                     await self._answer_all(http, known, advance)
                     labelled += len(known)
+                    last_news = loop.time()
                 elif loop.time() - last_news > patience_s:
                     break
                 else:

@@ -42,10 +42,11 @@ _WAIT_S = 120.0
 def main() -> int:
     """Measure, write, print; returns the exit code."""
     shutil.rmtree(OUT / "stack", ignore_errors=True)
-    with embedded_stack(OUT / "stack") as stack, _peak_memory(stack) as peak_mb:
+    with embedded_stack(OUT / "stack") as stack:
         began = time.monotonic()
         env = {**os.environ, "LOOPLINE_VAR": str(stack.var)}
-        subprocess.run([sys.executable, "-m", "services.cli", "demo"], env=env, cwd=ROOT, check=True, timeout=900)
+        with _peak_memory(stack) as peak_mb:
+            subprocess.run([sys.executable, "-m", "services.cli", "demo"], env=env, cwd=ROOT, check=True, timeout=900)
         demo_s = time.monotonic() - began
         kept_s, anew_s = asyncio.run(_retrainings(stack))
     turns = json.loads((stack.var / "demo" / "report.json").read_text())["turns"]
@@ -113,7 +114,15 @@ async def _count(client: Client, event_type: type[LabelSubmitted] | type[Trainin
 
 @asynccontextmanager
 async def _next_training(client: Client) -> AsyncIterator[list[float]]:
-    """Waits, at its end, for the training that was asked for inside; its seconds are then in the list."""
+    """Waits, at its end, for the training that was asked for inside; its seconds are then in the list.
+
+    Begins when nothing of an earlier turn is going on any more, which would take the cores from it.
+    """
+
+    async def idle() -> None:
+        assert [state for state in await client.consumers() if state.pending or state.unacked] == []
+
+    await eventually(idle, _WAIT_S)
     before = await _count(client, TrainingCompleted)
     seconds: list[float] = []
     yield seconds
@@ -128,7 +137,7 @@ async def _next_training(client: Client) -> AsyncIterator[list[float]]:
 
 
 class _peak_memory:
-    """Watches what the stack's processes hold together (proportional set size), in MB, twice a second."""
+    """Watches what the stack's processes hold together (proportional set size), in MB, every two seconds."""
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
@@ -146,7 +155,7 @@ class _peak_memory:
 
     def _watch(self) -> None:
         supervisor = self._stack.supervisor()
-        while not self._over.wait(0.5):
+        while not self._over.wait(2.0):
             total = 0.0
             for process in [supervisor, *supervisor.children(recursive=True)]:
                 with suppress(psutil.NoSuchProcess):

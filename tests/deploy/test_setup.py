@@ -1,6 +1,7 @@
 """The set-up does what is not done, goes on after an interruption, and says what is missing and what went wrong."""
 
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,6 +14,7 @@ from deploy.setup import __main__ as setup
 from deploy.setup import machine
 from deploy.setup.running import StepFailed, run
 from deploy.setup.steps import Step, done, mark_done, steps
+from tests.servers import eventually_gone, naming
 
 
 @pytest.fixture
@@ -59,6 +61,24 @@ def test_torch_comes_alone_from_an_index_of_its_own(project: Path) -> None:
 def test_a_failed_step_shows_its_last_words(tmp_path: Path) -> None:
     with pytest.raises(StepFailed, match=r"(?s)ended with 1.*setup-packages\.log.*no such package"):
         run(step(tmp_path, "print('fine')", "raise SystemExit('no such package')"), tmp_path)
+
+
+def test_an_interruption_ends_what_the_step_was_running(tmp_path: Path) -> None:
+    """Ctrl-C that reaches the set-up alone, as when a program sends it."""
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from deploy.setup.running import run; from deploy.setup.steps import Step\n"
+        "long = (sys.executable, '-u', '-c', 'import time; print(1); time.sleep(600)', sys.argv[1])\n"
+        "run(Step('packages', '', Path(sys.argv[1]), (long,), ''), Path(sys.argv[1]))"
+    )
+    log = tmp_path / "var" / "log" / "setup-packages.log"
+    with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], cwd=ROOT, stderr=subprocess.PIPE) as child:
+        while len(naming(tmp_path)) < 2 or not log.exists():
+            assert child.poll() is None
+        child.send_signal(signal.SIGINT)
+        _, complained = child.communicate(timeout=20)
+    assert complained.rstrip().endswith(b"KeyboardInterrupt")
+    eventually_gone(tmp_path)
 
 
 def test_a_package_that_an_interruption_has_torn_is_installed_again(tmp_path: Path) -> None:

@@ -127,6 +127,8 @@ def test_everything_ends_when_supervisord_is_killed(var: Path, options: tuple[st
     if not options:
         assert launcher.returncode == 1
         assert "supervisord ended by itself" in complained
+    again = bring_up(var, "--detach")
+    assert again.wait(TIMEOUT_S) == 0, "what it left behind is in the way"
 
 
 def test_down_ends_the_one_who_waits_as_well(var: Path) -> None:
