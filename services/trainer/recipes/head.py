@@ -14,6 +14,7 @@ L2_DEFAULT = 1e-3
 _TEMPERATURES = tuple(2 ** (step / 20) for step in range(-30, 61))  # 0.35 to 8
 _MOST_STEPS = 300
 _PRIOR_SPREAD = 0.5  # of the logarithm of the temperature
+_SPANNED = 1e-10  # of the largest eigenvalue: what is smaller is rounding
 _SURE = 2  # standard errors of a paired difference
 
 
@@ -128,8 +129,12 @@ class _Space:
         self.basis: Tensor | None = None
         self.inside = z
         if z.shape[0] < z.shape[1]:
-            self.basis, triangle = torch.linalg.qr(z.T)
-            self.inside = triangle.T.contiguous()
+            # By the small matrix of inner products: several times faster than a QR of the wide one.
+            squares, directions = torch.linalg.eigh(z @ z.T)
+            spanned = squares > _SPANNED * squares[-1]
+            lengths = squares[spanned].sqrt()
+            self.inside = (directions[:, spanned] * lengths).contiguous()
+            self.basis = z.T @ (directions[:, spanned] / lengths)
 
     def head(self, fitted: Tensor, l2: float, loss: float) -> Head:
         weight = fitted[:-1] if self.basis is None else self.basis @ fitted[:-1]
@@ -142,8 +147,8 @@ def _minimise(z: Tensor, labels: Tensor, l2: float, weights: Tensor, start: Tens
     steps = torch.optim.LBFGS(
         [w],
         max_iter=_MOST_STEPS,
-        tolerance_grad=1e-6,
-        tolerance_change=1e-9,
+        tolerance_grad=1e-5,
+        tolerance_change=1e-8,
         history_size=20,
         line_search_fn="strong_wolfe",
     )
