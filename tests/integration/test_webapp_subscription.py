@@ -15,8 +15,8 @@ from services.chassis.client import Client
 from services.chassis.connection import connect
 from services.chassis.provisioning import provision
 from tests.eventually import eventually
+from tests.said import answered, card, versioned
 from tests.servers import running
-from tests.webapp.said import answered, card, versioned
 from webapp.settings import WebappSettings
 from webapp.subscription import NotSaid, Subscription
 

@@ -1,6 +1,6 @@
 from contracts.events.feedback import FeedbackRejected
 from contracts.events.prediction import PredictionFailed
-from tests.webapp.said import answered, card, enveloped, given
+from tests.said import answered, card, enveloped, given
 from webapp.read_models.live import LiveFeed
 
 

@@ -7,7 +7,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from services.chassis.blobs import Blobs
-from tests.webapp.said import answered, card, deployed, enveloped, given, versioned
+from tests.said import answered, card, deployed, enveloped, given, versioned
 from webapp import shared
 from webapp.pictures import Pictures
 from webapp.read_models.live import Feedback, LiveFeed, LiveView, Prediction

@@ -1,6 +1,6 @@
 from contracts.events.deployment import DeploymentFailed, DeploymentStarted
 from contracts.events.training import TrainingCompleted, TrainingProgressed
-from tests.webapp.said import BLOB, MODEL, PLAN, deployed, enveloped, judged, model_version, versioned
+from tests.said import BLOB, MODEL, PLAN, deployed, enveloped, judged, model_version, versioned
 from webapp.read_models.turn import Turn
 
 TRAINED = TrainingCompleted(

@@ -2,7 +2,7 @@ from datetime import timedelta, timezone
 
 import pytest
 
-from tests.webapp.said import at
+from tests.said import at
 from webapp.words import clock, mix, percent, plain, short
 
 

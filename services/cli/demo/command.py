@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,8 @@ def demo(
     solar-2, …
     """
     session = session_of(context)
+    # Whoever ends the demo ends what it started, too: an exit runs the `finally` below, the signal alone would not.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     ran_before = _stack("status", quiet=True) == 0
     if not ran_before and _stack("up", "--detach") != 0:
         raise Failed("the stack did not come up: see above")
