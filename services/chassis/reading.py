@@ -63,8 +63,12 @@ async def in_order(
                 # With "what comes next" a consumer that has to be made anew must not miss what came in between.
                 if start.seq is None and start.since is None and info.delivered:
                     start = Start(seq=(info.delivered.stream_seq or 0) + 1)
+                handed_out = 0
                 while True:
-                    for message in await _fetch(subscription):
+                    for message in await _fetch(subscription, handed_out):
+                        if message.metadata.sequence.consumer != handed_out + 1:
+                            raise _Gap
+                        handed_out += 1
                         start = replace(start, seq=message.metadata.sequence.stream + 1)
                         yield message
             finally:
@@ -75,14 +79,23 @@ async def in_order(
         except (nats.errors.ConnectionClosedError, nats.errors.ConnectionDrainingError):
             return
         except (nats.errors.Error, nats.js.errors.Error, OSError) as error:
-            log.warning("reading %s was interrupted, goes on: %r", stream, error)
+            log.info("reading %s was interrupted, goes on: %r", stream, error)
             await asyncio.sleep(_PAUSE_AFTER_ERROR_S)
 
 
-async def _fetch(subscription: JetStreamContext.PullSubscription) -> list[Msg]:
-    """What there is, or what comes within some seconds; raises where the server has forgotten the consumer."""
+class _Gap(nats.errors.Error):
+    """The server handed out a message that did not arrive here; nothing is acked, so it would not come again."""
+
+
+async def _fetch(subscription: JetStreamContext.PullSubscription, handed_out: int) -> list[Msg]:
+    """What there is, or what comes within some seconds; raises where the server has forgotten the consumer.
+
+    A fetch that times out may have lost what it had received: `handed_out` is how many messages arrived so far.
+    """
     try:
         return await subscription.fetch(batch=_BATCH, timeout=_FETCH_TIMEOUT_S)
     except TimeoutError:  # nats-py raises its own kind, which is one of these, or asyncio's
-        await subscription.consumer_info()
+        info = await subscription.consumer_info()
+        if info.delivered and (info.delivered.consumer_seq or 0) > handed_out:
+            raise _Gap from None
         return []
