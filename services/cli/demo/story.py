@@ -142,9 +142,10 @@ class Demo:
     async def _label(self, images: int, *, and_more: bool = False) -> None:
         """Let the inspector label what Label Studio asks about: `images` tasks, and with `and_more` all others, too."""
         before = len(self.of(LabelSubmitted))
-        count, patience_s = (None, _MORE_S) if and_more else (images, _SILENCE_S)
         with self._show("labelled in Label Studio", images) as advance:
-            labelled = await self.inspector.label(self.project, count, advance, patience_s=patience_s)
+            labelled = await self.inspector.label(self.project, images, advance, patience_s=_SILENCE_S)
+            if and_more:
+                labelled += await self.inspector.label(self.project, None, advance, patience_s=_MORE_S)
         if labelled < images:
             raise DemoFailed(f"Label Studio asked about {labelled} images of {images}: `loopline status` may show why")
         await self.until(lambda: len(self.of(LabelSubmitted)) >= before + labelled, "the labels on the bus")
