@@ -55,19 +55,27 @@ class LabelStudio:
         """As `Labelling.find_project`."""
         if project in self._ids:
             return self._ids[project]
-        title = shapes.title_of(project)
-        params = {"title": title, "include": "id,title", "page_size": _PAGE}
-        found = await self._http.call("GET", "/api/projects/", params=params)
-        # The filter finds titles that contain the text. Should there be two of one title, the older one is it.
-        ids = sorted(one["id"] for one in found["results"] if one["title"] == title)
-        if not ids:
+        found = await self._projects(project)
+        if not found:
             return None
-        self._ids[project] = ids[0]
+        # Should there be two of one title, the older one is it.
+        self._ids[project] = int(found[0]["id"])
         return self._ids[project]
 
+    async def _projects(self, project: str) -> list[dict[str, Any]]:
+        """Those with the project's title, oldest first; the server's filter finds all that contain the text."""
+        title = shapes.title_of(project)
+        params = {"title": title, "include": "id,title,task_number", "page_size": _PAGE}
+        found = await self._http.call("GET", "/api/projects/", params=params)
+        return sorted((one for one in found["results"] if one["title"] == title), key=lambda one: int(one["id"]))
+
     async def create_project(self, card: ScopeCard) -> int:
-        """As `Labelling.create_project`."""
-        made = await self._http.call(
+        """As `Labelling.create_project`.
+
+        While others read, Label Studio on SQLite makes two projects of some requests (3 in 100 with 1.23): the second
+        one, which nobody has seen yet, is deleted.
+        """
+        await self._http.call(
             "POST",
             "/api/projects/",
             body={
@@ -77,8 +85,13 @@ class LabelStudio:
                 "enable_empty_annotation": False,
             },
         )
-        self._ids[card.project] = int(made["id"])
-        return int(made["id"])
+        kept, *twins = await self._projects(card.project)
+        for twin in twins:
+            if not twin["task_number"]:
+                await self._http.call("DELETE", f"/api/projects/{twin['id']}/")
+        self._ids[card.project] = int(kept["id"])
+        log.info("made project %s of Label Studio, %s", kept["id"], kept["title"])
+        return self._ids[card.project]
 
     async def fit_project(self, project_id: int, card: ScopeCard) -> None:
         """As `Labelling.fit_project`."""
