@@ -48,7 +48,7 @@ class Service:
         self.settings = settings
         self.bus = Bus(name)
         self.blobs = Blobs(settings.blobs_root)
-        self.claims = LateClaims(self.bus)
+        self.claims = Claims(self.bus.bucket(CLAIMS))
         self.broker = NatsBroker(
             settings.nats_url,
             name=name,
@@ -226,28 +226,3 @@ class Service:
             task.add_done_callback(tasks.discard)
 
         return cb
-
-
-class LateClaims:
-    """`Claims` of a service, whose bucket is there only once the service is connected."""
-
-    def __init__(self, bus: Bus) -> None:
-        self._bus = bus
-        self._claims: Claims | None = None
-
-    async def _ready(self) -> Claims:
-        if self._claims is None:
-            self._claims = Claims(await self._bus.bucket(CLAIMS))
-        return self._claims
-
-    async def take(self, key: str, owner: str) -> dict[str, Any] | None:
-        """As `Claims.take`."""
-        return await (await self._ready()).take(key, owner)
-
-    async def finish(self, key: str, owner: str, result: dict[str, Any]) -> None:
-        """As `Claims.finish`."""
-        await (await self._ready()).finish(key, owner, result)
-
-    async def release(self, key: str, owner: str) -> None:
-        """As `Claims.release`."""
-        await (await self._ready()).release(key, owner)

@@ -223,9 +223,9 @@ class Bus:
         finally:
             waiting.cancel()
 
-    async def bucket(self, name: str) -> Bucket:
+    def bucket(self, name: str) -> Bucket:
         """A key-value bucket that the provisioner has made."""
-        return Bucket(await self.jetstream.key_value(name))
+        return Bucket(lambda: self.jetstream.key_value(name))
 
     async def ask(self, subject: str, body: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
         """Request-reply over core NATS, outside every stream; JSON both ways."""

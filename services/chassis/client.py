@@ -132,9 +132,9 @@ class Client:
         """How many dead letters there are."""
         return int((await self.bus.jetstream.stream_info(DEAD)).state.messages)
 
-    async def bucket(self, name: str) -> Bucket:
+    def bucket(self, name: str) -> Bucket:
         """As `Bus.bucket`."""
-        return await self.bus.bucket(name)
+        return self.bus.bucket(name)
 
 
 def whoami() -> str:

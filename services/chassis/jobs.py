@@ -72,7 +72,7 @@ class Jobs:
             await asyncio.sleep(_PAUSE_AFTER_ERROR_S)
 
     async def _again_and_again(self, job: Job) -> None:
-        lease = Lease(await self._bus.bucket(CLAIMS), f"lease.{self._service}.{job.name}", self._bus)
+        lease = Lease(self._bus.bucket(CLAIMS), f"lease.{self._service}.{job.name}", self._bus)
         told = ""
         try:
             while True:

@@ -28,15 +28,21 @@ class Conflict(Exception):
 
 
 class Bucket:
-    """A bucket. Keys are `[A-Za-z0-9._=/-]+`, values JSON objects."""
+    """A bucket, opened when it is first needed. Keys are `[A-Za-z0-9._=/-]+`, values JSON objects."""
 
-    def __init__(self, store: KeyValue) -> None:
-        self._store = store
+    def __init__(self, open_store: Callable[[], Awaitable[KeyValue]]) -> None:
+        self._open_store = open_store
+        self._opened: KeyValue | None = None
+
+    async def _store(self) -> KeyValue:
+        if self._opened is None:
+            self._opened = await self._open_store()
+        return self._opened
 
     async def get(self, key: str) -> tuple[dict[str, Any], int] | None:
         """The value and its revision, or None."""
         with suppress(nats.js.errors.KeyNotFoundError):
-            entry = await self._store.get(key)
+            entry = await (await self._store()).get(key)
             return json.loads(entry.value or b"{}"), int(entry.revision or 0)
         return None
 
@@ -47,7 +53,7 @@ class Bucket:
             KeyExists: it has one. Of two who create at once, one gets this.
         """
         try:
-            return await self._store.create(key, json.dumps(value).encode())
+            return await (await self._store()).create(key, json.dumps(value).encode())
         except nats.js.errors.KeyWrongLastSequenceError:
             raise KeyExists(key) from None
 
@@ -59,20 +65,20 @@ class Bucket:
         """
         body = json.dumps(value).encode()
         if revision is None:
-            return await self._store.put(key, body)
+            return await (await self._store()).put(key, body)
         try:
-            return await self._store.update(key, body, last=revision)
+            return await (await self._store()).update(key, body, last=revision)
         except nats.js.errors.KeyWrongLastSequenceError:
             raise Conflict(key) from None
 
     async def delete(self, key: str) -> None:
         """Remove a key."""
-        await self._store.delete(key)
+        await (await self._store()).delete(key)
 
     async def keys(self) -> list[str]:
         """All keys that have a value."""
         try:
-            return await self._store.keys()
+            return await (await self._store()).keys()
         except nats.js.errors.NoKeysError:
             return []
 
@@ -90,7 +96,7 @@ class Bucket:
                 await asyncio.sleep(0.5)
 
     async def _watch_for_a_while(self, seen: dict[str, int], on_value: OnValue) -> None:
-        watcher = await self._store.watchall()
+        watcher = await (await self._store()).watchall()
         try:
             while True:
                 try:

@@ -33,7 +33,7 @@ def build(
         nodes = triton
     given: dict[str, Any] = {
         "nodes": nodes,
-        "routes": routes or Deployments(partial(service.bus.bucket, DEPLOYMENTS)),
+        "routes": routes or Deployments(service.bus.bucket(DEPLOYMENTS)),
         "artifacts": BlobArtifacts(service.blobs),
         "turns": Turns(),
         "threads": settings.triton_threads,

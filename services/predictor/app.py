@@ -23,7 +23,7 @@ def build(settings: PredictorSettings | None = None, models: Models | None = Non
     service = Service("predictor", settings)
     pictures = BlobPictures(service.blobs, settings.decode_threads)
     service.on_stop(pictures.close)
-    routes = WatchedRoutes(partial(service.bus.bucket, DEPLOYMENTS))
+    routes = WatchedRoutes(service.bus.bucket(DEPLOYMENTS))
     service.background(routes.watch, "watch-deployments")
     if models is None:
         triton = TritonModels(settings.triton_nodes, deadline_s=settings.triton_deadline_s)

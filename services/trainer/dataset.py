@@ -7,6 +7,9 @@ from typing import Any, Literal
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
+# Of the manifest.
+COLUMNS = ("sha256", "uri", "label", "split", "width", "height")
+
 
 class NotTrainable(ValueError):
     """No model can be trained on this dataset; the text says why and what to do."""

@@ -16,9 +16,9 @@ from contracts.events.training import TrainedModel
 from services.chassis.blobs import Blobs
 from services.chassis.child import serve
 from services.chassis.errors import Rejected, Retry
+from services.chassis.manifest import read_manifest
 from services.trainer.adapters.mlflow_runs import MlflowRuns, RunFacts
-from services.trainer.adapters.parquet_manifest import rows
-from services.trainer.dataset import Dataset, NotTrainable
+from services.trainer.dataset import COLUMNS, Dataset, NotTrainable
 from services.trainer.job import Job, Made, Places
 from services.trainer.recipes import frozen_features
 from services.trainer.recipes.extractor import extractor
@@ -111,7 +111,7 @@ def read_dataset(job: Job, blobs: Blobs) -> Dataset:
         Rejected: the manifest is gone or no dataset to train on.
     """
     try:
-        return Dataset.of(rows(blobs.read(job.manifest.uri)), job.classes)
+        return Dataset.of(read_manifest(blobs.read(job.manifest.uri), COLUMNS).to_pylist(), job.classes)
     except NotTrainable as error:
         raise Rejected(str(error)) from error
 

@@ -196,7 +196,7 @@ async def test_versions_roll_out_only_when_they_answer_as_they_should(
         return [number for number in range(1, 7) if await nodes.digest("local", f"solar-v{number}")]
 
     async def routed() -> tuple[int, int | None]:
-        route = (await (await stack.client.bucket("deployments")).get("solar") or ({},))[0]
+        route = (await stack.client.bucket("deployments").get("solar") or ({},))[0]
         return route["current"]["version"], route["previous"]["version"] if route["previous"] else None
 
     async with stack.deployer(triton).app().start_lifespan_context():

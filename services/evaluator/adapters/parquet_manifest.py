@@ -2,11 +2,9 @@
 
 from dataclasses import dataclass
 
-import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from services.chassis.errors import Rejected
+from services.chassis.manifest import read_manifest
 
 COLUMNS = ("sha256", "uri", "label", "split", "width", "height")
 
@@ -30,13 +28,6 @@ def test_images(data: bytes) -> list[TestImage]:
     Raises:
         Rejected: not a Parquet file, or a column is missing.
     """
-    try:
-        file = pq.ParquetFile(pa.BufferReader(data))
-    except pa.ArrowInvalid as error:
-        raise Rejected(f"the manifest is no Parquet file ({error}): freeze a new dataset version") from error
-    missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
-    if missing:
-        raise Rejected(f"the manifest lacks {', '.join(missing)}: freeze a new dataset version")
-    table = file.read(columns=list(COLUMNS))
+    table = read_manifest(data, COLUMNS)
     rows = table.filter(pc.equal(table["split"], "test")).drop_columns(["split"]).to_pylist()
     return sorted((TestImage(**row) for row in rows), key=lambda image: image.sha256)

@@ -1,6 +1,5 @@
 """The bucket `cursors`."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from services.chassis.errors import Retry
@@ -9,20 +8,14 @@ from services.labeling_sync.cursors import LabelCursor, QueryCursor
 
 
 class KeptCursors:
-    """`Cursors` under `labels.<project>` and `predictions.<project>`; the bucket is opened when it is first needed."""
+    """`Cursors` under `labels.<project>` and `predictions.<project>`."""
 
-    def __init__(self, open_bucket: Callable[[], Awaitable[Bucket]]) -> None:
-        self._open_bucket = open_bucket
-        self._bucket: Bucket | None = None
-
-    async def _opened(self) -> Bucket:
-        if self._bucket is None:
-            self._bucket = await self._open_bucket()
-        return self._bucket
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
 
     async def labels(self, project: str) -> tuple[LabelCursor, int]:
         """As `Cursors.labels`."""
-        found = await (await self._opened()).get(f"labels.{project}")
+        found = await self._bucket.get(f"labels.{project}")
         return (LabelCursor.from_json(found[0]), found[1]) if found else (LabelCursor(), 0)
 
     async def save_labels(self, project: str, cursor: LabelCursor, revision: int) -> int:
@@ -31,7 +24,7 @@ class KeptCursors:
 
     async def query(self, project: str) -> tuple[QueryCursor, int]:
         """As `Cursors.query`."""
-        found = await (await self._opened()).get(f"predictions.{project}")
+        found = await self._bucket.get(f"predictions.{project}")
         return (QueryCursor.from_json(found[0]), found[1]) if found else (QueryCursor(), 0)
 
     async def save_query(self, project: str, cursor: QueryCursor, revision: int) -> int:
@@ -39,8 +32,7 @@ class KeptCursors:
         return await self._save(f"predictions.{project}", cursor.to_json(), revision)
 
     async def _save(self, key: str, value: dict[str, Any], revision: int) -> int:
-        bucket = await self._opened()
         try:
-            return await (bucket.put(key, value, revision) if revision else bucket.create(key, value))
+            return await (self._bucket.put(key, value, revision) if revision else self._bucket.create(key, value))
         except (Conflict, KeyExists) as error:
             raise Retry(f"the cursor {key} was moved by another") from error

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.integration
 
 
 async def test_of_many_who_take_a_piece_of_work_at_once_one_gets_it_and_the_others_its_result(client: Client) -> None:
-    claims = Claims(await client.bucket(CLAIMS))
+    claims = Claims(client.bucket(CLAIMS))
     outcomes = await asyncio.gather(
         *(claims.take("train.solar.abc", f"LOOP:{n}") for n in range(10)), return_exceptions=True
     )
@@ -34,7 +34,7 @@ async def test_of_many_who_take_a_piece_of_work_at_once_one_gets_it_and_the_othe
 
 
 async def test_a_released_claim_is_free_and_a_finished_or_foreign_one_stays(client: Client) -> None:
-    claims = Claims(await client.bucket(CLAIMS))
+    claims = Claims(client.bucket(CLAIMS))
     assert await claims.take("a", "LOOP:1") is None
     await claims.release("a", "LOOP:2")
     with pytest.raises(Busy):
@@ -47,7 +47,7 @@ async def test_a_released_claim_is_free_and_a_finished_or_foreign_one_stays(clie
 
 
 async def test_compare_and_set_refuses_what_was_read_before_a_change(client: Client) -> None:
-    bucket = await client.bucket(CURSORS)
+    bucket = client.bucket(CURSORS)
     revision = await bucket.create("labels.solar", {"n": 1})
     with pytest.raises(KeyExists):
         await bucket.create("labels.solar", {"n": 1})
@@ -63,7 +63,7 @@ async def test_compare_and_set_refuses_what_was_read_before_a_change(client: Cli
 
 
 async def test_a_watch_tells_what_is_there_and_what_comes_and_outlives_an_error(client: Client) -> None:
-    bucket = await client.bucket(CURSORS)
+    bucket = client.bucket(CURSORS)
     await bucket.put("a", {"n": 1})
     seen: list[tuple[str, dict[str, Any] | None]] = []
 
@@ -87,7 +87,7 @@ async def test_a_watch_tells_what_is_there_and_what_comes_and_outlives_an_error(
 async def test_only_one_replica_holds_a_lease_until_it_gives_it_up(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bucket = await client.bucket(CLAIMS)
+    bucket = client.bucket(CLAIMS)
     who = "host/1"
     monkeypatch.setattr("services.chassis.jobs.replica", lambda: who)
     lease = Lease(bucket, "lease.labeling-sync.labels", client.bus)

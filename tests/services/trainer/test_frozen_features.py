@@ -8,8 +8,8 @@ import torch
 from services.chassis.blobs import Blobs
 from services.chassis.errors import Rejected
 from services.chassis.images import decode, shrink
-from services.trainer.adapters.parquet_manifest import rows
-from services.trainer.dataset import Dataset
+from services.chassis.manifest import read_manifest
+from services.trainer.dataset import COLUMNS, Dataset
 from services.trainer.recipes import checked
 from services.trainer.recipes.frozen_features import train
 from services.trainer.recipes.recipe import MadeModel
@@ -30,7 +30,7 @@ def blobs(root: Path) -> Blobs:
 
 @pytest.fixture(scope="module")
 def dataset(blobs: Blobs) -> Dataset:
-    return Dataset.of(rows(blobs.read(two_corners(blobs).uri)), ("upper", "lower"))
+    return Dataset.of(read_manifest(blobs.read(two_corners(blobs).uri), COLUMNS).to_pylist(), ("upper", "lower"))
 
 
 @pytest.fixture(scope="module")

@@ -1,17 +1,15 @@
-"""The manifest of a dataset version, a Parquet file."""
+"""The manifest of a dataset version: a Parquet file with a row for each image."""
 
-from typing import Any
+from collections.abc import Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from services.chassis.errors import Rejected
 
-COLUMNS = ("sha256", "uri", "label", "split", "width", "height")
 
-
-def rows(data: bytes) -> list[dict[str, Any]]:
-    """Its rows, with the columns that training needs.
+def read_manifest(data: bytes, columns: Sequence[str]) -> pa.Table:
+    """Its rows, with those columns.
 
     Raises:
         Rejected: not a Parquet file, or a column is missing.
@@ -20,8 +18,7 @@ def rows(data: bytes) -> list[dict[str, Any]]:
         file = pq.ParquetFile(pa.BufferReader(data))
     except pa.ArrowInvalid as error:
         raise Rejected(f"the manifest is no Parquet file ({error}): freeze a new dataset version") from error
-    missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
+    missing = [name for name in columns if name not in file.schema_arrow.names]
     if missing:
         raise Rejected(f"the manifest lacks {', '.join(missing)}: freeze a new dataset version")
-    found: list[dict[str, Any]] = file.read(columns=list(COLUMNS)).to_pylist()
-    return found
+    return file.read(columns=list(columns))
