@@ -7,8 +7,9 @@ from typing import Any, Self
 
 from services.labeling_sync.labels import Annotation, Task
 
-# Changes may become visible in another order than their times: what is this young is read again.
-OVERLAP = timedelta(seconds=2)
+# Changes may become visible in another order than their times: what is this young is read again. On SQLite a writer has
+# its time before it waits for the others, 5 s at most (sqlite3's default `timeout`).
+OVERLAP = timedelta(seconds=6)
 # Between an annotation and the touch of its task that makes it visible; what is older was read before.
 LATE = timedelta(seconds=60)
 

@@ -1,7 +1,7 @@
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
-from services.labeling_sync.cursors import LabelCursor, QueryCursor
+from services.labeling_sync.cursors import OVERLAP, LabelCursor, QueryCursor
 from services.labeling_sync.labels import Annotation, Task
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -24,7 +24,7 @@ def read(cursor: LabelCursor, tasks: list[Task], now: float) -> tuple[LabelCurso
 def test_a_label_read_twice_within_the_overlap_is_news_once() -> None:
     cursor, news = read(LabelCursor(), [labelled(1, 0), labelled(2, 1)], now=2)
     assert news == [1, 2]
-    assert cursor.since(at(3)) == at(1 - 2)
+    assert cursor.since(at(3)) == at(1) - OVERLAP
     cursor, news = read(cursor, [labelled(1, 0), labelled(2, 1), labelled(3, 0.5)], now=3)
     assert news == [3]
     assert cursor.position == at(1)
@@ -32,9 +32,9 @@ def test_a_label_read_twice_within_the_overlap_is_news_once() -> None:
 
 def test_once_it_is_quiet_nothing_is_read_again() -> None:
     cursor, _ = read(LabelCursor(), [labelled(1, 0)], now=1)
-    assert cursor.since(at(2)) == at(-2)
-    assert cursor.since(at(4)) == at(0)
-    assert read(cursor, [], now=4) == (cursor, [])
+    assert cursor.since(at(2)) == at(0) - OVERLAP
+    assert cursor.since(at(8)) == at(0)
+    assert read(cursor, [], now=8) == (cursor, [])
 
 
 def test_a_changed_label_is_news_and_one_image_still() -> None:

@@ -202,11 +202,13 @@ class LabelStudio:
         while True:
             filters = [
                 _filter("updated_at", operator, "Datetime", after.astimezone(UTC).strftime(_TIME)),
-                _filter("total_annotations", "greater", "Number", 0),
+                # Not by the task's count of them, which Label Studio writes last, under load seconds later.
+                _filter("annotators", "empty", "List", False),
             ]
             page = partial(self._tasks, filters=filters, at_most=_PAGE, fields="all", ordering=["tasks:updated_at"])
             found = await self._in(project, page)
-            fresh = [task for task in await self._read(found) if seen.get(task.id) != task.updated_at]
+            once = {task["id"]: task for task in found}.values()  # one with two annotations is found twice
+            fresh = [task for task in await self._read(list(once)) if seen.get(task.id) != task.updated_at]
             if fresh:
                 yield fresh
             if len(found) < _PAGE or not fresh:
