@@ -13,8 +13,18 @@ from typing import Self
 from contracts.events.base import PROJECT_PATTERN, TYPE_PATTERN, Event
 
 MAX_HOPS = 32
+SCHEDULE_SOURCE = "/schedules/"
+# What a schedule must not repeat each time it fires.
+_OF_ONE_MESSAGE = (
+    "ce-id", "ce-time", "ce-correlationid", "ce-causationid", "ce-hops", "traceparent", "tracestate",
+)  # fmt: skip
 NAMESPACE = uuid.UUID("6c6f6f70-6c69-5e65-8000-000000000001")
 SUBJECT_PATTERN = re.compile(rf"loopline\.({PROJECT_PATTERN})\.([a-z-]+)\.([a-z-]+)")
+# They become headers again, keys of claims and text in logs.
+_ID_PATTERN = re.compile(r"[\x21-\x7e]{1,200}")
+_SOURCE_PATTERN = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
+_HOPS_PATTERN = re.compile(r"[0-9]{1,9}")
+_QUOTED_CHARS = 80
 
 
 class NotAnEvent(ValueError):
@@ -84,6 +94,11 @@ class Envelope:
         return replace(self, traceparent=traceparent, tracestate=tracestate)
 
     @property
+    def schedule(self) -> str:
+        """The name of the schedule that said it, "" when none did."""
+        return self.source.removeprefix(SCHEDULE_SOURCE) if self.source.startswith(SCHEDULE_SOURCE) else ""
+
+    @property
     def subject(self) -> str:
         """Where it is said."""
         return f"loopline.{self.project}.{self.type.removeprefix('loopline.').rsplit('.', 1)[0]}"
@@ -127,33 +142,53 @@ class Envelope:
         """
         match = SUBJECT_PATTERN.fullmatch(subject)
         if not match:
-            raise NotAnEvent(f"subject {subject!r} is not loopline.<project>.<entity>.<verb>")
+            raise NotAnEvent(f"subject {_quoted(subject)} is not loopline.<project>.<entity>.<verb>")
         project, entity, verb = match.group(1), match.group(3), match.group(4)
         given = {name.lower(): value for name, value in (headers or {}).items()}
         type_ = given.get("ce-type") or f"loopline.{entity}.{verb}.v1"
         parts = TYPE_PATTERN.fullmatch(type_)
         if not parts or (parts.group(1), parts.group(2)) != (entity, verb):
-            raise NotAnEvent(f"ce-type {type_!r} does not belong on the subject {subject}")
+            raise NotAnEvent(f"ce-type does not belong on the subject {_quoted(subject)}")
         if given.get("ce-subject", project) != project:
-            raise NotAnEvent(f"ce-subject {given['ce-subject']!r} differs from the project in the subject {subject}")
+            raise NotAnEvent(f"ce-subject differs from the project in the subject {_quoted(subject)}")
         # What a message schedule fires repeats its headers each time, the id included.
-        fired_by_schedule = "nats-scheduler" in given
-        id_ = None if fired_by_schedule else given.get("ce-id")
+        if "nats-scheduler" in given:
+            given = {name: value for name, value in given.items() if name not in _OF_ONE_MESSAGE}
+            given["ce-source"] = SCHEDULE_SOURCE + given["nats-scheduler"].rpartition(".")[2]
+        id_ = _fitting("ce-id", given.get("ce-id"), _ID_PATTERN, "1 to 200 visible ASCII characters")
         id_ = id_ or derive_id(position)
-        try:
-            time = datetime.fromisoformat(given["ce-time"]) if "ce-time" in given else stored_at
-            hops = int(given.get("ce-hops", "0"))
-        except ValueError as error:
-            raise NotAnEvent(f"ce-time or ce-hops cannot be read: {error}") from error
+        correlation_id = given.get("ce-correlationid")
+        hops = _fitting("ce-hops", given.get("ce-hops"), _HOPS_PATTERN, "a number from 0 on")
+        source = given.get("ce-source")
         return cls(
             id=id_,
             type=type_,
-            source=given.get("ce-source", "unknown"),
+            source=_fitting("ce-source", source, _SOURCE_PATTERN, "1 to 200 printable characters") or "unknown",
             project=project,
-            time=time if time.tzinfo else time.replace(tzinfo=UTC),
-            correlation_id=(None if fired_by_schedule else given.get("ce-correlationid")) or id_,
-            causation_id=given.get("ce-causationid"),
-            hops=hops,
+            time=_time(given["ce-time"]) if "ce-time" in given else stored_at,
+            correlation_id=_fitting("ce-correlationid", correlation_id, _ID_PATTERN, "an id as ce-id") or id_,
+            causation_id=_fitting("ce-causationid", given.get("ce-causationid"), _ID_PATTERN, "an id as ce-id"),
+            hops=int(hops or 0),
             traceparent=given.get("traceparent"),
             tracestate=given.get("tracestate"),
         )
+
+
+def _fitting(header: str, value: str | None, pattern: re.Pattern[str], form: str) -> str | None:
+    """The value, None where it is missing or empty. What does not fit is not repeated: it may be anything."""
+    if value and not pattern.fullmatch(value):
+        raise NotAnEvent(f"{header} is not {form}")
+    return value or None
+
+
+def _time(value: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(value)
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise NotAnEvent("ce-time is not a time such as 2026-11-24T12:00:00Z") from None
+
+
+def _quoted(subject: str) -> str:
+    """For a person: printable, and not longer than it helps."""
+    return ascii(subject if len(subject) <= _QUOTED_CHARS else f"{subject[:_QUOTED_CHARS]}...")

@@ -54,6 +54,13 @@ TURN_EDGES = (
     _hop("deployment.completed", "deployer", "registry"),
 )
 
+# What begins the trace of a prediction; all other traces are turns, or what a person does about one.
+PREDICTION_ROOTS = (
+    send_span("prediction.requested"),
+    process_span("prediction.requested"),
+    process_span("ask"),
+)
+
 PREDICTION_EDGES = (
     _inside("prediction.requested", "predictor", IMAGE_DECODE),
     _inside("prediction.requested", "predictor", TRITON_INFER),

@@ -24,7 +24,10 @@ DAY_S = 86_400
 
 @dataclass(frozen=True)
 class Stream:
-    """A JetStream stream. `max_age_s` 0 keeps for ever."""
+    """A JetStream stream. `max_age_s` 0 keeps for ever, `per_subject` 0 any number.
+
+    `fires` are the events that message schedules on it say. They go into the stream whose `takes_from` names it.
+    """
 
     name: str
     subjects: tuple[str, ...]
@@ -33,6 +36,9 @@ class Stream:
     max_age_s: float
     max_bytes: int
     duplicate_window_s: float
+    per_subject: int = 0
+    fires: tuple[type[Event], ...] = ()
+    takes_from: str = ""
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,7 @@ class Consumer:
     """A durable: one kind of work, shared by the replicas of one service.
 
     `pauses_s` are the waits before the second, third, … try; one more failure than there are pauses is a dead letter.
-    The keep-alive is sent every third of `ack_wait_s` while the handler runs.
+    The keep-alive is sent every fifth of `ack_wait_s` while the handler runs.
     """
 
     durable: str
@@ -77,19 +83,39 @@ LOOP = "LOOP"
 PREDICTIONS = "PREDICTIONS"
 REQUESTS = "REQUESTS"
 DEAD = "DEAD"
+SCHEDULES = "SCHEDULES"
 
-_LOOP_ENTITIES = ("project", "image", "dataset", "label", "training", "evaluation", "model", "deployment", "feedback")
+_LOOP_ENTITIES = (
+    "project", "image", "dataset", "label", "training", "evaluation", "model", "deployment", "feedback", "message",
+)  # fmt: skip
+
+SCHEDULED = (training.TrainingRequested, dataset.DatasetRequested)
 
 STREAMS = (
-    # The audit log of the loop: facts are few and kept.
+    # A stream of its own, because a stream with schedules lets everyone who may publish to it purge it by a header
+    # (`Nats-Rollup`). What a schedule fires is taken over into LOOP at once; a few are kept here to be looked at.
+    Stream(
+        SCHEDULES,
+        ("loopline-schedule.*.*", *(f"loopline-due.*.{event.name()}" for event in SCHEDULED)),
+        retention="limits",
+        discard="old",  # the server wants it so where there are schedules; few a subject, so that none is dropped
+        max_age_s=0,
+        max_bytes=64 * 2**20,
+        duplicate_window_s=120,
+        per_subject=8,
+        fires=SCHEDULED,
+    ),
+    # The audit log of the loop: facts are few and kept. `new`: the oldest facts are the cards, without which nothing
+    # works, so a full stream makes who speaks wait instead of forgetting them.
     Stream(
         LOOP,
         tuple(f"loopline.*.{entity}.>" for entity in _LOOP_ENTITIES),
         retention="limits",
-        discard="old",
+        discard="new",
         max_age_s=0,
         max_bytes=8 * 2**30,
         duplicate_window_s=2 * 3600,
+        takes_from=SCHEDULES,
     ),
     Stream(
         PREDICTIONS,
@@ -166,6 +192,16 @@ def stream_of(event: type[Event]) -> str:
 def ask_subject(project: str) -> str:
     """Where a prediction is asked for by request-reply: outside every stream, or the PubAck would be the answer."""
     return f"ask.{project}.predict"
+
+
+def schedule_subject(project: str, name: str) -> str:
+    """Where a schedule is kept; its last message is what holds."""
+    return f"loopline-schedule.{project}.{name}"
+
+
+def due_subject(event: type[Event], project: str) -> str:
+    """Where a schedule says an event, on its way to the stream of the loop."""
+    return f"loopline-due.{project}.{event.name()}"
 
 
 def dead_subject(stream: str, durable: str) -> str:

@@ -2,7 +2,13 @@
 
 import streamlit as st
 
-from webapp.views import live
+from webapp.views import live, loop, trouble
 
 st.set_page_config(page_title="Loopline", page_icon="🔁", layout="wide")
-st.navigation([st.Page(live.show, title="Live", icon=":material/visibility:", default=True)]).run()
+st.navigation(
+    [
+        st.Page(live.show, title="Live", icon=":material/visibility:", default=True),
+        st.Page(loop.show, title="Loop", icon=":material/autorenew:", url_path="loop"),
+        st.Page(trouble.show, title="Trouble", icon=":material/report:", url_path="trouble"),
+    ]
+).run()

@@ -6,27 +6,35 @@ It reads the last hour again when it starts, reconnects by itself, and tells in 
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, suppress
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 from contracts.envelope import Envelope, NotAnEvent
 from contracts.events.base import Event
-from contracts.events.feedback import FeedbackGiven, FeedbackRejected
-from contracts.events.prediction import PredictionCompleted, PredictionFailed
+from contracts.events.feedback import FeedbackGiven
+from contracts.events.message import MessageDeadLettered, MessageDiscarded, MessageReplayed
 from contracts.events.project import ProjectDefined
 from services.chassis.client import Client
 from services.chassis.errors import NotAllowed, Rejected, Unreachable
-from webapp.read_models.live import Feedback, LiveFeed, LiveView, Prediction
+from webapp.known import Known, Link
+from webapp.read_models.live import Feedback, Prediction
+from webapp.read_models.loop import LOOP_EVENTS
+from webapp.read_models.trouble import letters
 from webapp.read_models.turn import TURN_EVENTS
 from webapp.settings import WebappSettings
 
+T = TypeVar("T")
+
 log = logging.getLogger(__name__)
 
-# Read as the last value of each project: they may be older than the history that is read again.
+# Read as the last value of each project: they may be older than the history that is read again. The first of them
+# belong to the Live page, too, which tells of no other fact that is older.
 _LAST: tuple[type[Event], ...] = (ProjectDefined, *TURN_EVENTS)
-_HEARD: tuple[type[Event], ...] = (*_LAST, PredictionCompleted, PredictionFailed, FeedbackGiven, FeedbackRejected)
+_HEARD: tuple[type[Event], ...] = (ProjectDefined, *LOOP_EVENTS)
+# Said when the dead letters change: what there is is then looked up.
+_TROUBLE: tuple[type[Event], ...] = (MessageDeadLettered, MessageReplayed, MessageDiscarded)
 
 _CHECK_S = 2.0
 _ANSWER_S = 5.0
@@ -37,23 +45,14 @@ _OVERLAP_S = 60.0
 
 
 class NotSaid(Exception):
-    """What the user wanted to say did not reach the bus; the text says why."""
-
-
-@dataclass(frozen=True)
-class Link:
-    """Whether the bus answers. `words` say what is wrong and what to do; `since` is when it last answered."""
-
-    up: bool
-    words: str = ""
-    since: datetime | None = None
+    """What the user wanted was not done; the text says why."""
 
 
 Connect = Callable[[WebappSettings, str], AbstractAsyncContextManager[Client]]
 
 
-class Subscription:
-    """Everything the pages know of the bus. All methods may be called from any thread."""
+class Subscription(Known):
+    """How it comes to be known, and what the pages do on the bus. All methods may be called from any thread."""
 
     def __init__(
         self,
@@ -61,13 +60,11 @@ class Subscription:
         connect: Connect = Client.connect,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        super().__init__(settings.webapp_kept)
         self.settings = settings
         self._connect = connect
         self._now = now
-        self._changed = threading.Condition()
-        self._feed = LiveFeed(settings.webapp_kept)
-        self._link = Link(up=False, words="Connecting to the bus.")
-        self._projects: tuple[str, ...] = ()
+        self._trouble = asyncio.Event()
         self._client: Client | None = None
         self._worked_at: datetime | None = None
         self._loop = asyncio.new_event_loop()
@@ -84,31 +81,6 @@ class Subscription:
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stop)
             self._thread.join(_ANSWER_S)
-
-    def link(self) -> Link:
-        """Whether the bus answers."""
-        with self._changed:
-            return self._link
-
-    def projects(self) -> tuple[str, ...]:
-        """The projects that have a card, in alphabetical order."""
-        with self._changed:
-            return self._projects
-
-    def view(self, project: str) -> LiveView:
-        """What is known of a project, as a copy."""
-        with self._changed:
-            return self._feed.view(project)
-
-    def feedback(self, project: str, prediction_id: str) -> Feedback | None:
-        """The last word about a prediction."""
-        with self._changed:
-            return self._feed.feedback(project, prediction_id)
-
-    def wait_until(self, holds: Callable[[], bool], timeout_s: float) -> bool:
-        """Wait until `holds`, asked again after every change; whether it did."""
-        with self._changed:
-            return self._changed.wait_for(holds, timeout_s)
 
     def give_feedback(self, project: str, prediction: Prediction, correct: str, given_by: str) -> Feedback:
         """Say what is right about a prediction, and wait until it is heard. Returns the word that counts.
@@ -144,18 +116,33 @@ class Subscription:
         Raises:
             NotSaid: as `give_feedback`.
         """
+        return self.do(lambda client: client.say(event, project=project, cause=cause))
+
+    def do(self, work: Callable[[Client], Awaitable[T]]) -> T:
+        """Do something on the bus and wait for it, a few seconds at most.
+
+        Raises:
+            NotSaid: the bus is away or does not answer, does not allow it, or it cannot be done.
+        """
         client = self._client
         if client is None:
-            raise NotSaid("Not saved: the bus is away. Try again when it is back.")
-        saying = asyncio.run_coroutine_threadsafe(client.say(event, project=project, cause=cause), self._loop)
+            raise NotSaid("Not done: the bus is away. Try again when it is back.")
+
+        async def doing() -> T:
+            try:
+                return await work(client)
+            finally:
+                self._trouble.set()
+
+        done = asyncio.run_coroutine_threadsafe(doing(), self._loop)
         try:
-            return saying.result(_ANSWER_S * 2)
-        except NotAllowed as error:
-            raise NotSaid(f"Not saved: {error}") from error
+            return done.result(_ANSWER_S * 2)
+        except (NotAllowed, Rejected) as error:
+            raise NotSaid(f"Not done: {error}") from error
         except Exception as error:  # of the NATS client, which only the chassis knows by name
-            saying.cancel()
-            log.warning("%s could not be said: %r", event.name(), error)
-            raise NotSaid("Not saved: the bus does not answer. Try again when it is back.") from error
+            done.cancel()
+            log.warning("what a user wanted could not be done: %r", error)
+            raise NotSaid("Not done: the bus does not answer. Try again when it is back.") from error
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -197,6 +184,7 @@ class Subscription:
         tasks = {
             asyncio.create_task(self._follow(client, since)),
             asyncio.create_task(self._watch(client, projects)),
+            asyncio.create_task(self._look_after_letters(client)),
         }
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -209,29 +197,29 @@ class Subscription:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _read_last(self, client: Client, project: str) -> None:
-        for type_ in _LAST:
+        for type_ in _HEARD:
             try:
                 last = await client.last(type_, project)
             except (Rejected, NotAnEvent) as error:
                 log.warning("the last %s of %s cannot be understood: %s", type_.name(), project, error)
                 continue
             if last:
-                self._hear(*last)
+                self.hear(*last, live=type_ in _LAST)
 
     async def _follow(self, client: Client, since: datetime) -> None:
-        async for event, envelope in client.events(list(_HEARD), since=since):
-            self._hear(event, envelope)
+        async for event, envelope in client.events([*_HEARD, *_TROUBLE], since=since):
+            if isinstance(event, _TROUBLE):
+                self._trouble.set()
+            else:
+                self.hear(event, envelope)
 
     async def _watch(self, client: Client, projects: list[str]) -> None:
         """Ask for the projects now and then: the answer tells that the bus is there, silence that it is not."""
         reconnects = client.bus.connection.stats["reconnects"]
         while True:
-            with self._changed:
-                self._projects = tuple(projects)
-                self._link = Link(up=True, since=self._now())
-                self._worked_at = self._now()
-                self._client = client
-                self._changed.notify_all()
+            self._worked_at = self._now()
+            self._client = client
+            self.found(link=Link(up=True, since=self._worked_at), projects=tuple(projects))
             await asyncio.sleep(_CHECK_S)
             async with asyncio.timeout(_ANSWER_S):
                 projects = await client.projects()
@@ -239,12 +227,13 @@ class Subscription:
                 # The server may have lost our consumers with the connection: begin anew rather than be deaf.
                 raise Unreachable("the connection to the bus was lost for a moment")
 
-    def _hear(self, event: Event, envelope: Envelope) -> None:
-        with self._changed:
-            self._feed.hear(event, envelope)
-            self._changed.notify_all()
+    async def _look_after_letters(self, client: Client) -> None:
+        """Look for dead letters now and then, and at once when something was said about them."""
+        while True:
+            self._trouble.clear()
+            self.found(letters=await letters(client, self.letters()))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._trouble.wait(), _CHECK_S)
 
     def _lost(self, words: str) -> None:
-        with self._changed:
-            self._link = Link(up=False, words=words, since=self._worked_at)
-            self._changed.notify_all()
+        self.found(link=Link(up=False, words=words, since=self._worked_at))

@@ -29,11 +29,19 @@ class DatasetVersioned(Event):
 
     TYPE: ClassVar[str] = "loopline.dataset.versioned.v1"
 
-    dataset_id: str = Field(description="First 16 hex digits of the manifest's content hash", pattern=r"^[0-9a-f]{16}$")
-    number: int = Field(description="1 for a project's first version, then one more each time", ge=1)
-    parent_id: str | None = Field(None, description="The version before", pattern=r"^[0-9a-f]{16}$")
+    dataset_id: str = Field(
+        description="First 16 hex digits of the manifest's content hash",
+        pattern=r"^[0-9a-f]{16}$",
+        examples=["3f1c0a9b7d2e4f60"],
+    )
+    number: int = Field(description="1 for a project's first version, then one more each time", ge=1, examples=[2])
+    parent_id: str | None = Field(
+        None, description="The version before", pattern=r"^[0-9a-f]{16}$", examples=["9e8d7c6b5a493827"]
+    )
     manifest: BlobRef = Field(description="Parquet: sha256, uri, label, split, chosen, annotator, width, height")
-    classes: tuple[ClassName, ...] = Field(description="The classes in the card's order")
+    classes: tuple[ClassName, ...] = Field(
+        description="The classes in the card's order", examples=[["functional", "defective"]]
+    )
     counts: tuple[ClassCount, ...] = Field(description="One a class, in the order of classes")
     labels: int = Field(description="Images in this version", ge=1, examples=[400])
     new_labels: int = Field(description="Labels that are new or changed since the parent", ge=0, examples=[200])

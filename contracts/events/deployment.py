@@ -15,16 +15,16 @@ class DeploymentStarted(Event):
 
     version: ModelVersion
     nodes: tuple[str, ...] = Field(description="The Triton nodes that will have it", min_length=1, examples=[["local"]])
-    replaces: int | None = Field(None, ge=1, description="The version that serves now")
+    replaces: int | None = Field(None, ge=1, description="The version that serves now", examples=[6])
 
 
 class NodeCheck(Shape):
     """What one node answered."""
 
     node: str = Field(examples=["local"])
-    load_s: float = Field(ge=0, description="Seconds until the model was ready")
-    golden_images: int = Field(ge=0)
-    largest_difference: float = Field(ge=0, description="Of any probability against PyTorch's")
+    load_s: float = Field(ge=0, description="Seconds until the model was ready", examples=[3.9])
+    golden_images: int = Field(ge=0, examples=[8])
+    largest_difference: float = Field(ge=0, description="Of any probability against PyTorch's", examples=[2.4e-7])
 
 
 class DeploymentCompleted(Event):
@@ -34,8 +34,8 @@ class DeploymentCompleted(Event):
 
     version: ModelVersion
     checks: tuple[NodeCheck, ...] = Field(description="One a node")
-    replaces: int | None = Field(None, ge=1, description="The version that served before")
-    unloaded: tuple[int, ...] = Field((), description="Older versions that were taken off the nodes")
+    replaces: int | None = Field(None, ge=1, description="The version that served before", examples=[6])
+    unloaded: tuple[int, ...] = Field((), description="Older versions that were taken off the nodes", examples=[[5]])
 
 
 class DeploymentFailed(Event):
@@ -45,4 +45,7 @@ class DeploymentFailed(Event):
 
     version: ModelVersion
     node: str = Field(description="Where it failed", examples=["local"])
-    reason: str = Field(description="What went wrong, with its numbers, and what to do")
+    reason: str = Field(
+        description="What went wrong, with its numbers, and what to do",
+        examples=["solar-v7 takes no traffic: golden image 2 differs by 0.08 from PyTorch; export it again"],
+    )

@@ -20,7 +20,7 @@ class ClassMetrics(Shape):
     """Of one class."""
 
     label: ClassName
-    support: int = Field(ge=0, description="Test images of this class")
+    support: int = Field(ge=0, description="Test images of this class", examples=[44])
     precision: Interval
     recall: Interval
 
@@ -29,19 +29,21 @@ class Metrics(Shape):
     """Of one model on the test set."""
 
     model_sha256: Sha256 = Field(description="Of the model file")
-    test_images: int = Field(ge=0)
+    test_images: int = Field(ge=0, examples=[80])
     accuracy: Interval
     macro_recall: Interval
     roc_auc: Interval = Field(description="One against the rest, averaged over classes; Hanley and McNeil's interval")
     classes: tuple[ClassMetrics, ...]
-    confusion: tuple[tuple[int, ...], ...] = Field(description="[true][answered], in the order of classes")
+    confusion: tuple[tuple[int, ...], ...] = Field(
+        description="[true][answered], in the order of classes", examples=[[[33, 3], [8, 36]]]
+    )
 
 
 class GateResult(Shape):
     """One gate, its numbers and a sentence for a person."""
 
     gate: str = Field(examples=["floor: recall.defective"])
-    passed: bool
+    passed: bool = Field(examples=[True])
     value: float | None = Field(None, examples=[0.81])
     limit: float | None = Field(None, examples=[0.7])
     sentence: str = Field(examples=["Recall of defective is 81 %, at or above the floor of 70 %."])
@@ -56,15 +58,15 @@ class EvaluationCompleted(Event):
     TYPE: ClassVar[str] = "loopline.evaluation.completed.v1"
 
     verdict: Verdict = Field(description="Whether the candidate may replace the champion")
-    sentence: str = Field(description="The verdict in a sentence")
+    sentence: str = Field(description="The verdict in a sentence", examples=["Every gate passed."])
     gates: tuple[GateResult, ...] = Field(description="Every gate of the card, passed or not")
     candidate: Metrics
     champion: Metrics | None = Field(None, description="Missing for a project's first model")
-    champion_version: int | None = Field(None, ge=1, description="Its version in the registry")
+    champion_version: int | None = Field(None, ge=1, description="Its version in the registry", examples=[6])
     plan: TrainingPlan
-    dataset_number: int = Field(ge=1, description="Of the candidate's dataset")
+    dataset_number: int = Field(ge=1, description="Of the candidate's dataset", examples=[2])
     manifest: BlobRef
-    run_id: str = Field(description="MLflow run of the candidate")
+    run_id: str = Field(description="MLflow run of the candidate", examples=["6f2b0c0d3f0e4a58a0c3a7b7a2b5f0aa"])
     model: TrainedModel
 
 
@@ -73,6 +75,9 @@ class EvaluationFailed(Event):
 
     TYPE: ClassVar[str] = "loopline.evaluation.failed.v1"
 
-    run_id: str = Field(description="MLflow run of the candidate")
+    run_id: str = Field(description="MLflow run of the candidate", examples=["6f2b0c0d3f0e4a58a0c3a7b7a2b5f0aa"])
     model_sha256: Sha256 = Field(description="Of the model file")
-    reason: str = Field(description="What went wrong and what to do")
+    reason: str = Field(
+        description="What went wrong and what to do",
+        examples=["the test set is empty: label more images, or raise data.split.test on the card"],
+    )

@@ -12,12 +12,14 @@ class FeedbackGiven(Event):
 
     TYPE: ClassVar[str] = "loopline.feedback.given.v1"
 
-    prediction_id: str = Field(description="As in the prediction: the ce-id of its request")
+    prediction_id: str = Field(
+        description="As in the prediction: the ce-id of its request", examples=["0b0f1a52-7c3e-5d8e-9a41-6f2d0c7b1e90"]
+    )
     image: ImageRef = Field(description="As in the prediction")
-    predicted: ClassName = Field(description="What the model answered")
+    predicted: ClassName = Field(description="What the model answered", examples=["functional"])
     correct: ClassName = Field(description="The true class; the predicted one where the answer was right")
     given_by: str = Field(description="Who says so", max_length=200, examples=["inspector@line-3.example"])
-    model_version: int | None = Field(None, ge=1, description="Which version had answered")
+    model_version: int | None = Field(None, ge=1, description="Which version had answered", examples=[7])
 
     @property
     def natural_key(self) -> str:
@@ -29,5 +31,10 @@ class FeedbackRejected(Event):
 
     TYPE: ClassVar[str] = "loopline.feedback.rejected.v1"
 
-    prediction_id: str = Field(description="As in the prediction: the ce-id of its request")
-    reason: str = Field(description="Why, and what to do")
+    prediction_id: str = Field(
+        description="As in the prediction: the ce-id of its request", examples=["0b0f1a52-7c3e-5d8e-9a41-6f2d0c7b1e90"]
+    )
+    reason: str = Field(
+        description="Why, and what to do",
+        examples=["the class 'brokn' is not on the card of solar: it has functional, defective"],
+    )

@@ -21,7 +21,7 @@ class LabelSubmitted(Event):
     annotation_id: int = Field(description="Label Studio's annotation", ge=1, examples=[23])
     annotator: str = Field("", description="Who labelled", max_length=200, examples=["inspector@line-3.example"])
     lead_time_s: float | None = Field(None, description="Seconds spent", ge=0, examples=[2.4])
-    labelled_at: datetime = Field(description="When, UTC")
+    labelled_at: datetime = Field(description="When, UTC", examples=["2026-11-24T11:59:58Z"])
 
     @property
     def natural_key(self) -> str:

@@ -12,11 +12,11 @@ class ModelVersion(Shape):
     """A registered version and where it comes from."""
 
     name: ProjectName = Field(description="MLflow's registered model: the project's name")
-    version: int = Field(ge=1)
+    version: int = Field(ge=1, examples=[7])
     model: TrainedModel
-    run_id: str
-    dataset_id: str = Field(pattern=r"^[0-9a-f]{16}$")
-    dataset_number: int = Field(ge=1)
+    run_id: str = Field(examples=["6f2b0c0d3f0e4a58a0c3a7b7a2b5f0aa"])
+    dataset_id: str = Field(pattern=r"^[0-9a-f]{16}$", examples=["3f1c0a9b7d2e4f60"])
+    dataset_number: int = Field(ge=1, examples=[2])
 
 
 class ModelRegistered(Event):
@@ -43,4 +43,4 @@ class ModelPromoted(Event):
     TYPE: ClassVar[str] = "loopline.model.promoted.v1"
 
     version: ModelVersion
-    previous_version: int | None = Field(None, ge=1, description="Carries the alias `previous` now")
+    previous_version: int | None = Field(None, ge=1, description="Carries the alias `previous` now", examples=[6])

@@ -13,22 +13,30 @@ class TrainingRequested(Event):
     TYPE: ClassVar[str] = "loopline.training.requested.v1"
 
     dataset_id: str | None = Field(
-        None, description="The version to train on; the newest when missing", pattern=r"^[0-9a-f]{16}$"
+        None,
+        description="The version to train on; the newest when missing",
+        pattern=r"^[0-9a-f]{16}$",
+        examples=["3f1c0a9b7d2e4f60"],
     )
     recipe: str | None = Field(None, description="The card's recipe when missing", examples=["frozen-features"])
-    parameters: dict[str, Any] = Field(default_factory=dict, description="Laid over the card's parameters")
-    seed: int | None = Field(None, ge=0, le=2**31 - 1, description="The card's seed when missing")
+    parameters: dict[str, Any] = Field(
+        default_factory=dict, description="Laid over the card's parameters", examples=[{"l2": 0.01}]
+    )
+    seed: int | None = Field(None, ge=0, le=2**31 - 1, description="The card's seed when missing", examples=[0])
     again: bool = Field(False, description="Train even when the same dataset, recipe and seed were trained already")
-    why: str = Field("", max_length=500, description="For the history")
+    unless_training: bool = Field(
+        False, description="Do nothing while the project is being trained: what a schedule says"
+    )
+    why: str = Field("", max_length=500, description="For the history", examples=["new lamp on line 3"])
 
 
 class TrainingPlan(Shape):
     """What is trained: the natural key of the work is its hash."""
 
-    dataset_id: str = Field(pattern=r"^[0-9a-f]{16}$")
+    dataset_id: str = Field(pattern=r"^[0-9a-f]{16}$", examples=["3f1c0a9b7d2e4f60"])
     recipe: str = Field(examples=["frozen-features"])
     parameters: dict[str, Any] = Field(default_factory=dict)
-    seed: int = Field(ge=0)
+    seed: int = Field(ge=0, examples=[0])
 
 
 class TrainingStarted(Event):
@@ -47,8 +55,8 @@ class TrainingProgressed(Event):
 
     plan: TrainingPlan
     stage: Literal["features", "fit", "export", "log"] = Field(description="What is being done")
-    done: int = Field(ge=0, description="Steps of the stage done")
-    total: int = Field(ge=0, description="Steps of the stage in all")
+    done: int = Field(ge=0, description="Steps of the stage done", examples=[120])
+    total: int = Field(ge=0, description="Steps of the stage in all", examples=[400])
     metrics: dict[str, float] = Field(default_factory=dict, description="Such as loss", examples=[{"loss": 0.31}])
 
     @property
@@ -67,8 +75,12 @@ class TrainedModel(Shape):
     golden: BlobRef = Field(
         description="npz: image_<i> uint8 [3,H,W], probabilities float32 [G,C], answered by PyTorch"
     )
-    classes: tuple[ClassName, ...] = Field(description="In the order of the probabilities")
-    max_side: int = Field(description="The predictor shrinks a larger image to this many pixels first", ge=8)
+    classes: tuple[ClassName, ...] = Field(
+        description="In the order of the probabilities", examples=[["functional", "defective"]]
+    )
+    max_side: int = Field(
+        description="The predictor shrinks a larger image to this many pixels first", ge=8, examples=[320]
+    )
 
 
 class TrainingCompleted(Event):
@@ -77,12 +89,14 @@ class TrainingCompleted(Event):
     TYPE: ClassVar[str] = "loopline.training.completed.v1"
 
     plan: TrainingPlan
-    dataset_number: int = Field(ge=1, description="So that a candidate from an older dataset can be refused")
+    dataset_number: int = Field(
+        ge=1, description="So that a candidate from an older dataset can be refused", examples=[2]
+    )
     manifest: BlobRef
     run_id: str = Field(description="MLflow run", examples=["6f2b0c0d3f0e4a58a0c3a7b7a2b5f0aa"])
     model: TrainedModel
     metrics: dict[str, float] = Field(description="On validation", examples=[{"validation_accuracy": 0.84}])
-    seconds: float = Field(ge=0, description="Wall time of the training")
+    seconds: float = Field(ge=0, description="Wall time of the training", examples=[14.2])
 
 
 class TrainingFailed(Event):
@@ -91,7 +105,10 @@ class TrainingFailed(Event):
     TYPE: ClassVar[str] = "loopline.training.failed.v1"
 
     plan: TrainingPlan | None = None
-    reason: str = Field(description="What went wrong and what to do")
+    reason: str = Field(
+        description="What went wrong and what to do",
+        examples=["no recipe is called frozn-features: it is one of frozen-features"],
+    )
 
 
 class TrainingCancelled(Event):

@@ -9,6 +9,8 @@ from dotenv import dotenv_values
 from deploy.embedded.servers import ROOT
 
 PREFIX = "LOOPLINE_"
+# Of MLflow's own client, which reads nothing else: for the two services that talk to it.
+MLFLOW_LOGIN = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 
 
 class BadSetting(Exception):
@@ -16,12 +18,14 @@ class BadSetting(Exception):
 
 
 def given_settings(environ: Mapping[str, str] = os.environ, root: Path = ROOT) -> dict[str, str]:
-    """The `LOOPLINE_…` variables of the environment, over those of `.env` in the project's folder.
+    """The `LOOPLINE_…` variables and MLflow's login of the environment, over those of `.env` in the project's folder.
 
     Empty ones do not count. `var/loopline.env` is not read: the stack writes it.
     """
     merged = {**dotenv_values(root / ".env"), **environ}
-    return {name: value for name, value in merged.items() if name.startswith(PREFIX) and value}
+    return {
+        name: value for name, value in merged.items() if (name.startswith(PREFIX) or name in MLFLOW_LOGIN) and value
+    }
 
 
 def var_folder(given: Mapping[str, str], root: Path = ROOT) -> Path:

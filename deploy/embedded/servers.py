@@ -13,6 +13,7 @@ import sysconfig
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from deploy.embedded.probes import answers, greets
 from deploy.setup.steps import QUIET_LABEL_STUDIO
@@ -63,27 +64,36 @@ def free_port(preferred: int | None = None) -> int:
     raise OSError("no free port on 127.0.0.1")
 
 
-def nats(data: Path, port: int, user: str = "", password: str = "") -> Process:
-    """nats-server with JetStream, everything under `data`. With `user`, no one else is let in."""
+@dataclass(frozen=True)
+class Tls:
+    """Files in PEM. With `client_ca` only clients are let in whose certificate it vouches for."""
+
+    cert: str
+    key: str
+    client_ca: str = ""
+
+
+def nats(data: Path, port: int, authorization: Mapping[str, object] | None = None, tls: Tls | None = None) -> Process:
+    """nats-server with JetStream, everything under `data`. Whoever is not in `authorization` is not let in."""
     data.mkdir(parents=True, exist_ok=True)
-    config: dict[str, object] = {
+    config: dict[str, Any] = {
         "server_name": "loopline",
         "host": HOST,
         "port": port,
         # By default a share of the free disk, and a stream that reserves more than that is refused on a small one.
         "jetstream": {"store_dir": str(data / "jetstream"), "max_file_store": _JETSTREAM_BYTES},
     }
-    if user:
-        config["authorization"] = {"user": user, "password": password}
+    if authorization:
+        config["authorization"] = authorization
+    if tls:
+        # Ours speak TLS from the first byte. Others, who say nothing, get the server's greeting after a moment.
+        config["tls"] = {"cert_file": tls.cert, "key_file": tls.key, "handshake_first": "auto"}
+        if tls.client_ca:
+            config["tls"] |= {"ca_file": tls.client_ca, "verify": True}
     path = data / "nats.json"
     write_private(path, json.dumps(config, indent=2))
-    return Process(
-        "nats",
-        (_script("nats-server"), "--config", str(path)),
-        {},
-        lambda: greets(HOST, port),
-        start_timeout_s=20,
-    )
+    command = (_script("nats-server"), "--config", str(path))
+    return Process("nats", command, {}, lambda: greets(HOST, port), start_timeout_s=20)
 
 
 def mlflow(data: Path, port: int) -> Process:

@@ -9,10 +9,14 @@ from pathlib import Path
 
 from contracts.topology import SERVICES
 from deploy.embedded import servers
-from deploy.embedded.given import BadSetting
-from deploy.embedded.passwords import LABEL_STUDIO_USER, NATS_USER, passwords, secrets_file
+from deploy.embedded.given import MLFLOW_LOGIN, BadSetting
+from deploy.embedded.nats_users import authorization
+from deploy.embedded.passwords import LABEL_STUDIO_USER, passwords, secrets_file
 from deploy.embedded.probes import answers
-from deploy.embedded.servers import HOST, ROOT, Process, free_port
+from deploy.embedded.servers import HOST, ROOT, Process, Tls, free_port
+
+NATS_URL = "LOOPLINE_NATS_URL"
+_OF_MLFLOW = ("trainer", "registry")
 
 
 @dataclass(frozen=True)
@@ -60,14 +64,19 @@ def embedded_stack(given: Mapping[str, str], var: Path) -> Stack:
     }
     for part in joined:
         settings |= part.settings
-    settings |= {name: value for name, value in given.items() if name != "LOOPLINE_VAR"}
+    # Services never make this folder: to them one that is missing is a disk that is away.
+    Path(settings["LOOPLINE_BLOBS_ROOT"]).mkdir(parents=True, exist_ok=True)
+    settings |= {name: value for name, value in given.items() if name not in ("LOOPLINE_VAR", *MLFLOW_LOGIN)}
     environment = settings | _for_python()
-    services = tuple(_service(name, ports.one(), environment) for name in SERVICES)
-    webapp = _webapp(ports.one(8501), environment)
+    made = {} if NATS_URL in given else passwords(var).nats
+    mlflow_login = {name: given[name] for name in MLFLOW_LOGIN if name in given}
+    own = {name: _as_user(name, made) | (mlflow_login if name in _OF_MLFLOW else {}) for name in SERVICES}
+    services = tuple(_service(name, ports.one(), environment | own[name]) for name in SERVICES)
+    webapp = _webapp(ports.one(8501), environment | _as_user("webapp", made))
     return Stack(
         settings,
         servers=tuple(part.process for part in joined if part.process),
-        once=(_provisioner(environment),),
+        once=(_provisioner(environment | _as_user("provisioner", made)),),
         services=(*services, webapp),
         places=(Place("Operator view", webapp.url), *(part.place for part in joined)),
     )
@@ -97,20 +106,43 @@ class _Ports:
 
 
 def _nats(given: Mapping[str, str], var: Path, ports: _Ports) -> _Joined:
-    if url := given.get("LOOPLINE_NATS_URL"):
+    if url := given.get(NATS_URL):
         return _Joined(None, {}, Place("NATS", _without_password(url), "your own"))
-    port, password = ports.one(4222), passwords(var).nats
+    port, made = ports.one(4222), passwords(var).nats
     url = f"nats://{HOST}:{port}"
+    # What is in the settings file is for the person who runs the stack.
     return _Joined(
-        servers.nats(var / "nats", port, NATS_USER, password),
-        {"LOOPLINE_NATS_URL": url, "LOOPLINE_NATS_USER": NATS_USER, "LOOPLINE_NATS_PASSWORD": password},
-        Place("NATS", url, f"user {NATS_USER}, password in {secrets_file(var)}"),
+        servers.nats(var / "nats", port, authorization(made), _nats_tls(given)),
+        {NATS_URL: url, **_as_user("cli", made)},
+        Place("NATS", url, f"users and passwords in {secrets_file(var)}"),
     )
+
+
+def _nats_tls(given: Mapping[str, str]) -> Tls | None:
+    cert, key, client_ca = (given.get(f"LOOPLINE_NATS_SERVER_{name}", "") for name in ("CERT", "KEY", "CLIENT_CA"))
+    if not cert and not key:
+        return None
+    if not cert or not key or "LOOPLINE_NATS_TLS_CA" not in given:
+        raise BadSetting(
+            "TLS needs LOOPLINE_NATS_SERVER_CERT, LOOPLINE_NATS_SERVER_KEY and LOOPLINE_NATS_TLS_CA; "
+            "python -m deploy.tls makes them"
+        )
+    return Tls(cert, key, client_ca)
+
+
+def _as_user(name: str, made: Mapping[str, str]) -> dict[str, str]:
+    """The settings by which a process is this user of our NATS; none when the NATS is somebody's own."""
+    return {"LOOPLINE_NATS_USER": name, "LOOPLINE_NATS_PASSWORD": made[name]} if made else {}
 
 
 def _mlflow(given: Mapping[str, str], var: Path, ports: _Ports) -> _Joined:
     if url := given.get("LOOPLINE_MLFLOW_URL"):
-        return _Joined(None, {}, Place("MLflow", _without_password(url), "your own"))
+        if _without_password(url) != url:
+            raise BadSetting(
+                "LOOPLINE_MLFLOW_URL holds a user or password, which would be shown in errors: "
+                "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead"
+            )
+        return _Joined(None, {}, Place("MLflow", url, "your own"))
     port = ports.one(5000)
     url = f"http://{HOST}:{port}"
     return _Joined(servers.mlflow(var / "mlflow", port), {"LOOPLINE_MLFLOW_URL": url}, Place("MLflow", url))
@@ -136,6 +168,7 @@ def _label_studio(given: Mapping[str, str], var: Path, ports: _Ports) -> _Joined
         {
             "LOOPLINE_LABEL_STUDIO_URL": url,
             "LOOPLINE_LABEL_STUDIO_TOKEN": made.label_studio_token,
+            "LOOPLINE_LABEL_STUDIO_HOOK_SECRET": made.label_studio_hook,
             "LOOPLINE_LABEL_STUDIO_FILES_ROOT": str(files),
         },
         Place("Label Studio", url, f"{LABEL_STUDIO_USER}, password in {secrets_file(var)}"),

@@ -3,30 +3,34 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from functools import partial
 
 import nats.errors
 import nats.js.errors
 import uvicorn
 from faststream import AckPolicy
 from faststream.asgi import AsgiFastStream
+from faststream.asgi.types import ASGIApp
+from faststream.message import StreamMessage
 from faststream.nats import JStream, NatsBroker, PullSub
-from faststream.nats.annotations import NatsMessage
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.api import ConsumerConfig
 
 from contracts.envelope import Envelope
 from contracts.events.base import Event
+from contracts.permissions import inbox_prefix
 from contracts.topology import BUCKETS, CLAIMS, consumer
 from services.chassis.blobs import Blobs
 from services.chassis.bus import Bus
 from services.chassis.claims import Claims
-from services.chassis.connection import security
+from services.chassis.connection import PING_EVERY_S, end_at_once, security, why
 from services.chassis.delivery import Delivery, Handler
+from services.chassis.errors import Away, Unreachable
 from services.chassis.health import Health
 from services.chassis.jobs import Job, Jobs
 from services.chassis.logs import start_logs
+from services.chassis.presence import announce
 from services.chassis.pull import PullLoop
 from services.chassis.settings import Settings
 from services.chassis.telemetry import SpanKind, inside, span, start_telemetry, stop_telemetry
@@ -47,23 +51,28 @@ class Service:
         self.name = name
         self.settings = settings
         self.bus = Bus(name)
-        self.blobs = Blobs(settings.blobs_root)
+        self.blobs = Blobs(settings.blobs_root, make=False)
         self.claims = Claims(self.bus.bucket(CLAIMS))
         self.broker = NatsBroker(
-            settings.nats_url,
+            settings.nats_servers,
             name=name,
             graceful_timeout=GRACE_S * 2,
             ack_policy=AckPolicy.MANUAL,
+            apply_types=False,  # what it injects it finds in a thread, for each message
             max_reconnect_attempts=-1,
             reconnect_time_wait=1,
+            ping_interval=PING_EVERY_S,
             logger=None,
             security=security(settings),
+            error_cb=end_at_once,
+            inbox_prefix=inbox_prefix(settings.nats_user),
         )
         self.health = Health(self.bus)
         self.deliveries: dict[str, Delivery] = {}
         self._pulls: list[PullLoop] = []
         self._replies: list[tuple[str, Reply]] = []
         self._jobs = Jobs(name, self.bus)
+        self._routes: list[tuple[str, ASGIApp]] = []
         self._on_start: list[Step] = []
         self._on_stop: list[Step] = []
 
@@ -71,18 +80,18 @@ class Service:
         """Bind a durable of the topology to one handler for each event that it hears."""
         delivery = Delivery(consumer(durable), handlers, self.bus)
         self.deliveries[durable] = delivery
-        if delivery.consumer.at_once > 1:
-            self._pulls.append(PullLoop(delivery))
-        else:
-            self._subscribe(delivery)
+        self.health.also(f"work of {durable}", partial(_waits_for_nobody, delivery))
+        self._pulls.append(PullLoop(delivery))
 
     def reply(self, subject: str, handler: Reply) -> None:
         """Answer request-reply on `ask.*.predict`: `handler(project, body, headers)` returns the reply's bytes."""
         self._replies.append((subject, handler))
 
-    def every(self, period_s: float, job: Step, *, name: str) -> None:
-        """Do something again and again, in one replica at a time."""
-        self._jobs.add(Job(name, period_s, job))
+    def every(self, period_s: float, job: Step, *, name: str) -> Callable[[], None]:
+        """Do something again and again, in one replica at a time. What is returned makes this replica do it soon."""
+        added = Job(name, period_s, job)
+        self._jobs.add(added)
+        return added.soon
 
     def on_start(self, step: Step) -> None:
         """Do this before anything is heard."""
@@ -100,6 +109,10 @@ class Service:
         """Run something in every replica for as long as the service runs, such as a watch."""
         self._jobs.background(name, forever)
 
+    def answer_http(self, path: str, app: ASGIApp) -> None:
+        """Let an ASGI application answer one path of the service's HTTP door."""
+        self._routes.append((path, app))
+
     def wire_in_memory(self) -> NatsBroker:
         """The broker with every durable as a FastStream subscriber and facts said through it, for `TestNatsBroker`."""
 
@@ -108,8 +121,7 @@ class Service:
 
         self.bus.publish_through(publish)
         for delivery in self.deliveries.values():
-            if delivery.consumer.at_once > 1:
-                self._subscribe(delivery)
+            self._subscribe(delivery)
         return self.broker
 
     def app(self) -> AsgiFastStream:
@@ -117,7 +129,11 @@ class Service:
         return AsgiFastStream(
             self.broker,
             logger=None,
-            asgi_routes=[("/health/live", self.health.live), ("/health/ready", self.health.ready)],
+            asgi_routes=[
+                ("/health/live", self.health.live),
+                ("/health/ready", self.health.ready),
+                *self._routes,
+            ],
             on_startup=[self._start],
             after_startup=[self._started],
             on_shutdown=[self._stop],
@@ -127,7 +143,7 @@ class Service:
     def run(self) -> None:
         """Run until told to stop. Exits 0 after a clean stop."""
         start_logs(self.name, self.settings.log_level)
-        start_telemetry(self.name, self.settings.traces_dir)
+        start_telemetry(self.name, self.settings.traces_dir, self.settings.trace_predictions_ratio)
         config = uvicorn.Config(
             self.app(),
             host=self.settings.http_host,
@@ -142,22 +158,22 @@ class Service:
         row = delivery.consumer
         filters = [*(event.subject("*") for event in row.hears), row.redo_subject]
 
-        # FastStream reads the annotation at run time.
-        async def take(message: NatsMessage) -> None:
-            raw: Any = message.raw_message
-            await delivery.deliver(raw)
-
         self.broker.subscriber(
             stream=JStream(row.stream, declare=False),
             durable=row.durable,
+            inbox_prefix=f"{inbox_prefix(self.settings.nats_user)}.".encode(),
             config=ConsumerConfig(filter_subjects=filters),
             pull_sub=PullSub(batch_size=1, timeout=5.0),
             ack_policy=AckPolicy.MANUAL,
+            decoder=_as_it_came,
             title=row.durable,
-        )(take)
+        )(delivery.deliver)
 
     async def _start(self) -> None:
-        connection: Client = await self.broker.connect()
+        try:
+            connection: Client = await self.broker.connect()
+        except (nats.errors.Error, OSError) as error:
+            raise Unreachable(why(self.settings, [error])) from error
         self.bus.attach(connection)
         await self._wait_for_provisioner()
         for step in self._on_start:
@@ -167,8 +183,9 @@ class Service:
         for pull in self._pulls:
             await pull.start(self.bus.jetstream)
         for subject, handler in self._replies:
-            await self.bus.connection.subscribe(subject, queue=self.name, cb=self._answering(handler))
+            await self.bus.answer(subject, self.name, self._answering(handler))
         self._jobs.start()
+        await announce(self.bus.connection, self.name, self.bus.now(), self.settings.blobs_root)
         self.health.started([row.consumer for row in self.deliveries.values()])
         log.info("%s is running", self.name)
 
@@ -226,3 +243,13 @@ class Service:
             task.add_done_callback(tasks.discard)
 
         return cb
+
+
+async def _as_it_came(message: StreamMessage[Msg]) -> Msg:
+    return message.raw_message
+
+
+async def _waits_for_nobody(delivery: Delivery) -> bool:
+    if delivery.waits_for:
+        raise Away(delivery.waits_for)
+    return True

@@ -7,16 +7,20 @@ import hashlib
 import os
 import re
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import fsspec
 
 from contracts.events.base import BlobRef
-from services.chassis.errors import Rejected
+from services.chassis.errors import Away, Rejected
 
 _URI = re.compile(r"blob://([0-9a-f]{64})((?:\.[a-z0-9]{1,8})?)")
 _KEY = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
+# s3fs makes OSErrors of what the server answers. That it cannot be reached comes as it is.
+_OF_S3 = "botocore."
 
 
 class BlobMissing(Rejected):
@@ -24,9 +28,10 @@ class BlobMissing(Rejected):
 
 
 class _Folder:
-    """A root that fsspec understands: a path or a URL."""
+    """A root that fsspec understands: a path or a URL. `write` makes a folder that is missing where `make` says so."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, *, make: bool) -> None:
+        self._make = make
         self._fs, self._root = cast("tuple[Any, str]", fsspec.core.url_to_fs(root))
         self._root = self._root.rstrip("/")
         self.is_local = "file" in (self._fs.protocol if isinstance(self._fs.protocol, tuple) else (self._fs.protocol,))
@@ -35,31 +40,59 @@ class _Folder:
         return f"{self._root}/{name}"
 
     def read(self, name: str) -> bytes | None:
-        try:
-            return cast(bytes, self._fs.cat_file(self.path(name)))
-        except FileNotFoundError:
-            return None
+        with self._answering():
+            try:
+                return cast(bytes, self._fs.cat_file(self.path(name)))
+            except FileNotFoundError:
+                return None
 
     def exists(self, name: str) -> bool:
-        return bool(self._fs.exists(self.path(name)))
+        with self._answering():
+            return bool(self._fs.exists(self.path(name)))
+
+    def check(self) -> None:
+        """Raises Away where the root itself is missing."""
+        if self.is_local and not os.path.isdir(self._root):
+            raise Away(f"the folder {self._root} of the blob store is not there: mount its disk, or make a new one")
 
     def write(self, name: str, data: bytes) -> None:
         """Whole or not at all: readers never see half a file."""
         path = self.path(name)
-        if not self.is_local:
-            self._fs.pipe_file(path, data)
-            return
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        partial = f"{path}.{uuid.uuid4().hex}.partial"
-        Path(partial).write_bytes(data)
-        os.replace(partial, path)
+        with self._answering():
+            if not self.is_local:
+                self._fs.pipe_file(path, data)
+                return
+            if not self._make:
+                self.check()
+            Path(path).parent.mkdir(parents=self._make, exist_ok=True)
+            partial = f"{path}.{uuid.uuid4().hex}.partial"
+            try:
+                Path(partial).write_bytes(data)
+                os.replace(partial, path)
+            except OSError:
+                Path(partial).unlink(missing_ok=True)
+                raise
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """A store that is away, full or not ours to write is waited for; a blob that is not there is no error here."""
+        try:
+            yield
+        except Exception as error:
+            if not isinstance(error, OSError) and not type(error).__module__.startswith(_OF_S3):
+                raise
+            raise Away(f"the blob store at {self._root} does not answer: {error}") from error
 
 
 class Blobs:
-    """Bytes under the name of their SHA-256. The same bytes put twice are stored once."""
+    """Bytes under the name of their SHA-256. The same bytes put twice are stored once.
 
-    def __init__(self, root: str) -> None:
-        self._folder = _Folder(root)
+    The first `put` makes a folder that is missing. Services pass `make=False`, for to them it is a disk that is away:
+    what is put into a new folder in its place would be hidden by the disk when that is back. They raise Away.
+    """
+
+    def __init__(self, root: str, *, make: bool = True) -> None:
+        self._folder = _Folder(root, make=make)
 
     def put(self, data: bytes, suffix: str = "") -> BlobRef:
         """Store bytes. `suffix` without a dot, such as `png`, is part of the name.
@@ -81,6 +114,7 @@ class Blobs:
         """
         data = self._folder.read(self._name(uri))
         if data is None:
+            self._folder.check()
             raise BlobMissing(f"{uri} is not in the blob store; was it removed, or put into another store?")
         if hashlib.sha256(data).hexdigest() != uri[len("blob://") :][:64]:
             raise BlobMissing(f"{uri} is damaged in the blob store: its bytes do not match its name")
@@ -88,7 +122,14 @@ class Blobs:
 
     def exists(self, uri: str) -> bool:
         """Whether the store has it."""
-        return self._folder.exists(self._name(uri))
+        found = self._folder.exists(self._name(uri))
+        if not found:
+            self._folder.check()
+        return found
+
+    def check(self) -> None:
+        """Raises Away where the folder of the store itself is missing."""
+        self._folder.check()
 
     def local_path(self, uri: str) -> Path | None:
         """The file behind a URI where the store is a folder; None in an object store."""
@@ -109,7 +150,7 @@ class Cache:
     def __init__(self, root: str, name: str) -> None:
         for part in name.split("/"):
             _check_key(part)
-        self._folder = _Folder(f"{root.rstrip('/')}/{name}")
+        self._folder = _Folder(f"{root.rstrip('/')}/{name}", make=True)
 
     def get(self, key: str) -> bytes | None:
         """What was kept, or None."""

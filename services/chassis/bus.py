@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
@@ -19,10 +19,14 @@ from contracts.envelope import Envelope, NotAnEvent, derive_id
 from contracts.events.base import EVENTS, Event
 from contracts.telemetry import send_span
 from contracts.topology import LOOP, PREDICTIONS, stream_of
+from services.chassis.ending import end
 from services.chassis.errors import NotAllowed, Rejected, Retry, Unreachable, explain
 from services.chassis.kv import Bucket
 from services.chassis.reading import Start, in_order
+from services.chassis.refusals import Refusals, jetstream
+from services.chassis.room import Room
 from services.chassis.telemetry import SpanKind, carried, span
+from services.chassis.wire import stand_up_to_any_message
 
 E = TypeVar("E", bound=Event)
 
@@ -30,9 +34,9 @@ PUBLISH_TIMEOUT_S = 5.0
 
 
 class Publish(Protocol):
-    """Store bytes on a subject of a stream; returns when the server has them."""
+    """Store bytes on a subject of a stream; returns their sequence when the server has them, None without a server."""
 
-    async def __call__(self, subject: str, body: bytes, headers: Mapping[str, str], stream: str) -> None: ...
+    async def __call__(self, subject: str, body: bytes, headers: Mapping[str, str], stream: str) -> int | None: ...
 
 
 def understand(type_: str, body: bytes) -> Event:
@@ -60,14 +64,18 @@ class Bus:
     def __init__(self, source: str, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self.source = f"/services/{source}"
         self.now = now
+        self._refusals = Refusals()
         self._connection: Client | None = None
         self._jetstream: JetStreamContext | None = None
         self._publish: Publish = self._publish_to_jetstream
+        self.room = Room()
 
     def attach(self, connection: Client) -> None:
         """Use this connection from now on."""
+        stand_up_to_any_message()
         self._connection = connection
-        self._jetstream = connection.jetstream(timeout=PUBLISH_TIMEOUT_S)
+        self._refusals.listen(connection)
+        self._jetstream = jetstream(connection, self._refusals, PUBLISH_TIMEOUT_S)
 
     def publish_through(self, publish: Publish) -> None:
         """Store facts by other means: what the in-memory broker of the tests needs."""
@@ -123,19 +131,24 @@ class Bus:
             await self._publish(envelope.subject, body, envelope.headers(), stream_of(type(event)))
         return envelope
 
-    async def store(self, subject: str, body: bytes, headers: Mapping[str, str], stream: str) -> None:
-        """Store bytes that are no event of the contracts, such as a dead letter."""
-        await self._publish(subject, body, headers, stream)
+    async def store(self, subject: str, body: bytes, headers: Mapping[str, str], stream: str) -> int | None:
+        """Store bytes that are no event of the contracts, such as a dead letter; returns their sequence."""
+        return await self._publish(subject, body, headers, stream)
 
-    async def _publish_to_jetstream(self, subject: str, body: bytes, headers: Mapping[str, str], stream: str) -> None:
-        try:
-            await self.jetstream.publish(subject, body, timeout=PUBLISH_TIMEOUT_S, stream=stream, headers=dict(headers))
-        except nats.errors.TimeoutError:
-            # A denied publish gets no answer at all; the reason is only in the connection's last error.
-            reason = str(self.connection.last_error or "")
-            if "permissions violation" in reason.lower():
-                raise NotAllowed(f"not allowed to say {subject}") from None
-            raise
+    async def _publish_to_jetstream(
+        self, subject: str, body: bytes, headers: Mapping[str, str], stream: str
+    ) -> int | None:
+        async def publish() -> int:
+            try:
+                ack = await self.jetstream.publish(
+                    subject, body, timeout=PUBLISH_TIMEOUT_S, stream=stream, headers=dict(headers)
+                )
+                return ack.seq
+            except nats.errors.MaxPayloadError:
+                limit = f"the {self.connection.max_payload} bytes that the bus takes"
+                raise Rejected(f"{subject} is larger than {limit}: put large things into the blob store") from None
+
+        return await self.room.when_there_is(stream, publish)
 
     async def last(self, event_type: type[E], project: str) -> tuple[E, Envelope] | None:
         """The last event of a type said about a project, such as its card."""
@@ -207,9 +220,7 @@ class Bus:
                     )
                     yield understand(envelope.type, message.data), envelope
         finally:
-            for task in listening:
-                task.cancel()
-            await asyncio.wait(listening)
+            await end(listening)
 
     @staticmethod
     async def _next(arrived: "asyncio.Queue[Msg]", listening: "list[asyncio.Task[None]]") -> Msg:
@@ -218,22 +229,45 @@ class Bus:
         try:
             await asyncio.wait({waiting, *listening}, return_when=asyncio.FIRST_COMPLETED)
             if not waiting.done():
+                for task in listening:
+                    if task.done():
+                        task.result()
                 raise Unreachable("the connection to the bus was closed")
             return waiting.result()
         finally:
             waiting.cancel()
+
+    async def answer(self, subject: str, queue: str, take: Callable[[Msg], Awaitable[None]]) -> None:
+        """Hear what is asked on a subject, as one of the queue; returns when the server has agreed.
+
+        Raises:
+            NotAllowed: this user may not hear that.
+        """
+        await self.connection.subscribe(subject, queue=queue, cb=take)
+        # The ping of a flush overtakes what was written just before it, so that only the second comes after it.
+        await self.connection.flush()
+        await self.connection.flush()
+        if subject.lower() in self._refusals.unheard:
+            raise NotAllowed(f"not allowed to hear {subject}")
 
     def bucket(self, name: str) -> Bucket:
         """A key-value bucket that the provisioner has made."""
         return Bucket(lambda: self.jetstream.key_value(name))
 
     async def ask(self, subject: str, body: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
-        """Request-reply over core NATS, outside every stream; JSON both ways."""
+        """Request-reply over core NATS, outside every stream; JSON both ways.
+
+        Raises:
+            NotAllowed: this user may not ask that.
+        """
         traceparent, tracestate = carried()
         headers = {"content-type": "application/json"}
         headers |= {"traceparent": traceparent} if traceparent else {}
         headers |= {"tracestate": tracestate} if tracestate else {}
-        answer = await self.connection.request(subject, json.dumps(body).encode(), timeout=timeout_s, headers=headers)
+        with self._refusals.watched(subject, "ask"):
+            answer = await self.connection.request(
+                subject, json.dumps(body).encode(), timeout=timeout_s, headers=headers
+            )
         reply = json.loads(answer.data)
         if not isinstance(reply, dict):
             raise Rejected(f"the answer on {subject} is no JSON object")

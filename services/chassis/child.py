@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from services.chassis.errors import Rejected
+from services.chassis.errors import Away, Rejected
 
 log = logging.getLogger(__name__)
 
@@ -29,16 +29,21 @@ TORCH_ENV = {
 }
 
 _PR_SET_PDEATHSIG = 1
+_PARENT = "LOOPLINE_CHILD_OF"
 _LINE_LIMIT = 16 * 2**20
 
 
 class ChildFailed(Exception):
-    """The job ended with an error. `rejected` means that its input is bad and no repetition mends it."""
+    """The job ended with an error.
 
-    def __init__(self, reason: str, rejected: bool) -> None:
+    `rejected` means that its input is bad and no repetition mends it, `away` that a system outside does not answer.
+    """
+
+    def __init__(self, reason: str, *, rejected: bool = False, away: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.rejected = rejected
+        self.away = away
 
 
 class WarmChild:
@@ -56,7 +61,8 @@ class WarmChild:
             return
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", self._module,
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env=self._env, limit=_LINE_LIMIT,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=_LINE_LIMIT,
+            env={**self._env, _PARENT: str(os.getpid())},
         )  # fmt: skip
 
     async def run(self, job: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
@@ -82,12 +88,12 @@ class WarmChild:
                     answer = json.loads(line)
                     finished = "result" in answer or "error" in answer
                     if "error" in answer:
-                        raise ChildFailed(answer["error"], answer["rejected"])
+                        raise ChildFailed(answer["error"], rejected=answer["rejected"], away=answer["away"])
                     yield answer
                     if finished:
                         return
                 code = await process.wait()
-                raise ChildFailed(f"the child process died in mid-work (exit code {code})", rejected=False)
+                raise ChildFailed(f"the child process died in mid-work (exit code {code})")
             finally:
                 if not finished:
                     await self.stop()
@@ -109,13 +115,17 @@ def serve(handle: Callable[[dict[str, Any], Report], dict[str, Any]], warm: Call
 
     Standard output is the channel, so whatever a library prints goes to standard error. `warm` runs once, first.
     """
-    tether()
+    tether(int(os.environ[_PARENT]))
     channel = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
     def say(answer: dict[str, Any]) -> None:
-        channel.write(json.dumps(answer) + "\n")
-        channel.flush()
+        try:
+            channel.write(json.dumps(answer) + "\n")
+            channel.flush()
+        except BrokenPipeError:
+            # The parent is gone and another may have its job: nothing more is to be done in its name, no error noted.
+            os._exit(1)
 
     if warm:
         warm()
@@ -124,15 +134,19 @@ def serve(handle: Callable[[dict[str, Any], Report], dict[str, Any]], warm: Call
             say({"result": handle(json.loads(line), say)})
         except Exception as error:
             traceback.print_exc()
-            say({"error": f"{error}" if isinstance(error, Rejected) else f"{type(error).__name__}: {error}",
-                 "rejected": isinstance(error, Rejected)})  # fmt: skip
+            expected = isinstance(error, Rejected | Away)
+            say({"error": f"{error}" if expected else f"{type(error).__name__}: {error}",
+                 "rejected": isinstance(error, Rejected), "away": isinstance(error, Away)})  # fmt: skip
 
 
-def tether() -> None:
-    """Ask the kernel (Linux) to end this process when its parent dies, also in the middle of a job."""
+def tether(parent: int | None = None) -> None:
+    """Ask the kernel (Linux) to end this process when its parent dies, also in the middle of a job.
+
+    `parent` is who started it: it may be gone by now, with a job left in the pipe. Whoever is the parent when missing.
+    """
     if sys.platform != "linux":
         return
-    parent = os.getppid()
+    parent = parent or os.getppid()
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         sys.exit("the parent died before this process was tied to it")

@@ -54,6 +54,11 @@ class Claims:
         except Conflict:
             raise Busy(f"the claim {key} was changed by another") from None
 
+    async def held(self, keys: str) -> dict[str, str]:
+        """The unfinished claims of a pattern, such as `train.solar.*`: key -> owner."""
+        found = await self._bucket.values(keys)
+        return {key: str(value.get("owner")) for key, value in found.items() if "result" not in value}
+
     async def release(self, key: str, owner: str) -> None:
         """Give an unfinished claim back. One that is another's, or finished, stays as it is."""
         found = await self._bucket.get(key)

@@ -2,8 +2,9 @@
 
 import asyncio
 import getpass
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from base64 import b64encode
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -14,14 +15,24 @@ from nats.aio.client import Client as Connection
 
 from contracts.envelope import Envelope
 from contracts.events.base import EVENTS, Event
-from contracts.events.prediction import PredictionCompleted, PredictionFailed, PredictionRequested
+from contracts.events.prediction import (
+    MAX_INLINE_BYTES,
+    Metadata,
+    PredictionCompleted,
+    PredictionFailed,
+    PredictionRequested,
+)
 from contracts.events.project import ProjectDefined
-from contracts.topology import CONSUMERS, DEAD, LOOP, ask_subject
+from contracts.topology import CONSUMERS, DEAD, LOOP, STREAMS, ask_subject
 from services.chassis.blobs import Blobs
 from services.chassis.bus import Bus
 from services.chassis.connection import connect
-from services.chassis.errors import Rejected, Unreachable
+from services.chassis.dead import DeadLetters
+from services.chassis.errors import NotAllowed, Rejected, Unreachable
 from services.chassis.kv import Bucket
+from services.chassis.limits import Fill
+from services.chassis.presence import Alive, alive
+from services.chassis.schedules import Schedules
 from services.chassis.settings import Settings
 
 E = TypeVar("E", bound=Event)
@@ -45,6 +56,8 @@ class Client:
     def __init__(self, connection: Connection, settings: Settings, name: str) -> None:
         self.bus = Bus(name)
         self.bus.attach(connection)
+        self.dead = DeadLetters(self.bus)
+        self.schedules = Schedules(self.bus)
         self.blobs = Blobs(settings.blobs_root)
         self.settings = settings
 
@@ -61,7 +74,9 @@ class Client:
         try:
             client = cls(connection, settings, name)
             try:
-                await client.bus.jetstream.stream_info(LOOP)
+                # A camera may not look; it is told when it says something.
+                with suppress(NotAllowed):
+                    await client.bus.jetstream.stream_info(LOOP)
             except nats.js.errors.NotFoundError:
                 raise Unreachable(
                     f"NATS at {settings.nats_url} has no stream {LOOP}: run python -m services.chassis.provisioning"
@@ -128,6 +143,15 @@ class Client:
             for row, info in zip(CONSUMERS, infos, strict=True)
         ]
 
+    async def alive(self) -> Sequence[Alive]:
+        """Every process of a service that answers now."""
+        return await alive(self.bus.connection)
+
+    async def fills(self) -> list[Fill]:
+        """How full every stream of the topology is."""
+        infos = await asyncio.gather(*(self.bus.jetstream.stream_info(row.name) for row in STREAMS))
+        return [Fill.of(info) for info in infos]
+
     async def dead_count(self) -> int:
         """How many dead letters there are."""
         return int((await self.bus.jetstream.stream_info(DEAD)).state.messages)
@@ -135,6 +159,15 @@ class Client:
     def bucket(self, name: str) -> Bucket:
         """As `Bus.bucket`."""
         return self.bus.bucket(name)
+
+
+async def request_for(blobs: Blobs, encoded: bytes, metadata: Metadata | None = None) -> PredictionRequested:
+    """A request about a PNG or JPEG: the image inside it, or in the blob store where it is too large for the bus."""
+    if len(encoded) <= MAX_INLINE_BYTES:
+        return PredictionRequested(image_base64=b64encode(encoded).decode(), metadata=metadata or {})
+    suffix = "png" if encoded.startswith(b"\x89PNG") else "jpg"
+    blob = await asyncio.to_thread(blobs.put, encoded, suffix)
+    return PredictionRequested(image_uri=blob.uri, metadata=metadata or {})
 
 
 def whoami() -> str:

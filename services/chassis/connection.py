@@ -1,19 +1,30 @@
 """Connecting to NATS as the settings say, for those who do not run as a service."""
 
+import ssl
+from collections.abc import Sequence
+
 import nats
 import nats.errors
-from faststream.security import SASLPlaintext
+from faststream.nats.security import NatsSecurity, NatsUserPassword
 from nats.aio.client import Client
 
+from contracts.permissions import inbox_prefix
 from services.chassis.errors import Unreachable
 from services.chassis.settings import Settings
 
+# A connection whose other end is gone without a word counts as lost after three pings without an answer: sooner than
+# the server hands out again what was being worked on.
+PING_EVERY_S = 4
 
-def security(settings: Settings) -> SASLPlaintext | None:
-    """User and password as FastStream wants them, where there are any."""
+
+def security(settings: Settings) -> NatsSecurity:
+    """User, password and TLS as FastStream wants them, where there are any."""
+    tls = _tls(settings)
+    first = tls is not None and settings.nats_tls_first
     if not settings.nats_user:
-        return None
-    return SASLPlaintext(username=settings.nats_user, password=settings.nats_password.get_secret_value())
+        return NatsSecurity(ssl_context=tls, tls_handshake_first=first)
+    password = settings.nats_password.get_secret_value()
+    return NatsUserPassword(settings.nats_user, password, ssl_context=tls, tls_handshake_first=first)
 
 
 async def connect(settings: Settings, name: str, timeout_s: float = 5) -> Client:
@@ -22,30 +33,75 @@ async def connect(settings: Settings, name: str, timeout_s: float = 5) -> Client
     Raises:
         Unreachable: nobody answers there, or user and password are wrong.
     """
+    tls = _tls(settings)
     # The client tries again after each error and in the end only says that no server is there: so listen to all.
     errors: list[Exception] = []
+    connection: Client | None = None
 
     async def on_error(error: Exception) -> None:
-        errors.append(error)
+        if connection is None:
+            errors.append(error)
+            await end_at_once(error)
 
     try:
         connection = await nats.connect(
-            settings.nats_url,
+            settings.nats_servers,
             name=name,
+            ping_interval=PING_EVERY_S,
             connect_timeout=int(timeout_s),
             max_reconnect_attempts=3,
             reconnect_time_wait=0.2,
             error_cb=on_error,
             user=settings.nats_user or None,
             password=settings.nats_password.get_secret_value() or None,
+            tls=tls,
+            tls_handshake_first=tls is not None and settings.nats_tls_first,
+            inbox_prefix=inbox_prefix(settings.nats_user),
         )
         # Whether there is a bus at all is answered soon; an outage of one that was there is waited out.
         connection.options["max_reconnect_attempts"] = -1
         return connection
     except (nats.errors.Error, OSError, ValueError) as error:
-        if any("authorization" in str(heard).lower() for heard in (*errors, error)):
+        raise Unreachable(why(settings, (*errors, error))) from error
+
+
+async def end_at_once(error: Exception) -> None:
+    """What to do with an error of connecting for the first time: raise it where no second try mends it.
+
+    After a TLS handshake that failed, nats-py would wait for ever.
+    """
+    if isinstance(error, ssl.SSLError):
+        raise error
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    if not settings.nats_tls_ca and not any(url.startswith("tls://") for url in settings.nats_servers):
+        return None
+    try:
+        context = ssl.create_default_context(cafile=settings.nats_tls_ca or None)
+        if settings.nats_tls_cert:
+            context.load_cert_chain(settings.nats_tls_cert, settings.nats_tls_key or None)
+    except OSError as error:
+        named = ", ".join(filter(None, (settings.nats_tls_ca, settings.nats_tls_cert, settings.nats_tls_key)))
+        raise Unreachable(f"LOOPLINE_NATS_TLS_CA, _CERT or _KEY cannot be used ({named}): {error}") from error
+    return context
+
+
+def why(settings: Settings, errors: Sequence[Exception]) -> str:
+    """What a person should do about errors of connecting, the first that says something."""
+    where = f"NATS at {settings.nats_url}"
+    for error in errors:
+        text = str(error).lower()
+        if "authorization" in text:
             who = settings.nats_user or "nobody (LOOPLINE_NATS_USER is not set)"
-            raise Unreachable(
-                f"NATS at {settings.nats_url} refuses the user {who}: check LOOPLINE_NATS_PASSWORD"
-            ) from None
-        raise Unreachable(f"cannot reach NATS at {settings.nats_url}: is the stack up? ./taskw up") from error
+            return f"{where} refuses the user {who}: check LOOPLINE_NATS_PASSWORD"
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return f"{where} shows a certificate that LOOPLINE_NATS_TLS_CA does not vouch for: {error.verify_message}"
+        if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
+            return (
+                f"{where} does not speak TLS from the first byte: set handshake_first there, "
+                "or LOOPLINE_NATS_TLS_FIRST=false here"
+            )
+        if isinstance(error, ssl.SSLError) or (settings.nats_tls_ca and "empty response" in text):
+            return f"{where} ends the TLS handshake ({error}): does it want LOOPLINE_NATS_TLS_CERT?"
+    return f"cannot reach {where}: is the stack up? ./taskw up"

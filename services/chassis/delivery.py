@@ -6,23 +6,24 @@ and nowhere else: tried again after the pauses of the topology, or dead-lettered
 
 import asyncio
 import logging
-import traceback
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from itertools import count
 from typing import cast
 
 import nats.errors
+import nats.js.errors
 from nats.aio.msg import Msg
 
 from contracts.envelope import MAX_HOPS, Envelope, NotAnEvent
 from contracts.events.base import Event
 from contracts.telemetry import process_span
-from contracts.topology import DEAD, Consumer, dead_subject
+from contracts.topology import Consumer
+from services.chassis.burying import bury
 from services.chassis.bus import Bus, understand
-from services.chassis.errors import Busy, NotAllowed, Rejected
+from services.chassis.errors import Away, Busy, NotAllowed, Rejected
 from services.chassis.heard import Heard
+from services.chassis.received import Received
 from services.chassis.telemetry import SpanKind, inside, record_error, span
 
 log = logging.getLogger(__name__)
@@ -32,43 +33,16 @@ Handler = Callable[..., Awaitable[Iterable[Event]] | AsyncIterator[Event]]
 # A message that was handed out this much oftener than it may be tried never came to an end: it kills its service.
 _LOST_DELIVERIES = 20
 _BUSY_PAUSES_S = (1.0, 2.0, 5.0, 15.0, 60.0, 300.0, 600.0)
-
-
-@dataclass(frozen=True)
-class Received:
-    """A message with what the server knows about it; made up where there is no server, as in memory."""
-
-    raw: Msg
-    subject: str
-    headers: Mapping[str, str]
-    stream: str
-    seq: int
-    tries: int
-    stored_at: datetime
-
-    @classmethod
-    def of(cls, raw: Msg, consumer: Consumer) -> "Received":
-        """Read the metadata, and for a dead letter that is tried again the subject it was first said on."""
-        headers = dict(raw.headers or {})
-        subject = headers.get("loopline-redo-of", raw.subject) if raw.subject == consumer.redo_subject else raw.subject
-        try:
-            meta = raw.metadata
-        except nats.errors.NotJSMessageError:
-            return cls(raw, subject, headers, consumer.stream, 0, 1, datetime.now(UTC))
-        return cls(
-            raw,
-            subject,
-            headers,
-            meta.stream,
-            meta.sequence.stream,
-            meta.num_delivered,
-            meta.timestamp or datetime.now(UTC),
-        )
-
-    @property
-    def position(self) -> str:
-        """`<stream>:<sequence>`."""
-        return f"{self.stream}:{self.seq}"
+_AWAY_PAUSES_S = (0.5, 1.0, 2.0, 5.0, 10.0)
+# What a call of the bus raises while it has no server, no leader or no answer: no fault of the message.
+_BUS_AWAY = (
+    nats.errors.TimeoutError,
+    nats.errors.NoRespondersError,
+    nats.js.errors.NoStreamResponseError,
+    nats.js.errors.ServiceUnavailableError,
+)
+# Work that the server was not told of for this share of the ack wait is stopped: before another gets it.
+_SURE = 0.75
 
 
 class Delivery:
@@ -84,6 +58,13 @@ class Delivery:
         self._running: set[asyncio.Task[None]] = set()
         self._unsettled: set[asyncio.Future[None]] = set()
         self._closing = False
+        # Whom its messages wait for at the moment, by message.
+        self._waits: dict[str, str] = {}
+
+    @property
+    def waits_for(self) -> str:
+        """Which system outside its messages wait for, in a sentence; "" when none does."""
+        return next(iter(self._waits.values()), "")
 
     async def deliver(self, raw: Msg) -> None:
         """Take a message to its end: acked, to be tried again, dead-lettered, or handed back."""
@@ -101,7 +82,7 @@ class Delivery:
             return
         try:
             envelope = Envelope.read(
-                received.subject, received.headers, stored_at=received.stored_at, position=received.position
+                received.subject, received.headers, stored_at=received.stored_at, position=received.origin
             )
         except NotAnEvent as error:
             await self._end(received, None, Rejected(str(error)))
@@ -118,20 +99,31 @@ class Delivery:
             "loopline.tries": str(received.tries),
         }
         with inside(envelope), span(process_span(name), SpanKind.CONSUMER, **attributes) as current:
-            failure = await self._work(received, envelope)
+            failure = await self._work(received, self._handle(received, envelope))
             if failure:
                 record_error(current, failure)
             await self._end(received, envelope, failure)
 
-    async def _work(self, received: Received, envelope: Envelope) -> BaseException | None:
-        """Run the handler in a task of its own, so that it can be stopped while the message is still to be settled."""
-        work = asyncio.create_task(self._handle(received, envelope))
+    async def _work(self, received: Received, what: Coroutine[None, None, None]) -> BaseException | None:
+        """Do it in a task of its own, so that it can be stopped while the message is still to be settled.
+
+        Meanwhile the server is told that it is being worked on; if that fails for too long another has it: stop.
+        """
+        work = asyncio.create_task(what)
         self._running.add(work)
-        alive = asyncio.create_task(self._keep_alive(received, work))
+        loop = asyncio.get_running_loop()
+        told = loop.time()
         try:
-            await asyncio.wait({work})
+            while not (await asyncio.wait({work}, timeout=self.consumer.ack_wait_s / 5))[0]:
+                telling = loop.time()
+                if await self._kept_alive(received):
+                    told = telling
+                elif loop.time() - told > self.consumer.ack_wait_s * _SURE:
+                    log.error("no keep-alive for %.0f s: the work is stopped, another may have it", loop.time() - told)
+                    work.cancel()
+                    await asyncio.wait({work})
+                    break
         finally:
-            alive.cancel()
             self._running.discard(work)
         if work.cancelled():
             return asyncio.CancelledError("stopped before it was done")
@@ -147,7 +139,23 @@ class Delivery:
         handler = self._handlers.get(type(event))
         if handler is None:
             raise Rejected(f"{self.consumer.durable} does not handle {envelope.type}")
-        said = handler(event, Heard(envelope, received.position, tries))
+        heard = Heard(envelope, received.origin, tries)
+        try:
+            for again in count():
+                try:
+                    await self._say_all(handler(event, heard), envelope)
+                    return
+                except (Away, *_BUS_AWAY) as away:
+                    # In hand, for an hour where need be: handing it back would count as a try each time.
+                    if str(away) not in self._waits.values():
+                        log.warning("waits: %s", away)
+                    self._waits[received.position] = str(away)
+                await asyncio.sleep(_AWAY_PAUSES_S[min(again, len(_AWAY_PAUSES_S) - 1)])
+        finally:
+            if self._waits.pop(received.position, None) and not self._waits:
+                log.info("%s waits for nothing any more", self.consumer.durable)
+
+    async def _say_all(self, said: "Awaitable[Iterable[Event]] | AsyncIterator[Event]", envelope: Envelope) -> None:
         if isinstance(said, AsyncIterator):
             # Closed at once when a fact cannot be said: whatever the handler holds must not wait for its collection.
             async with aclosing(cast("AsyncGenerator[Event, None]", said)) as facts:
@@ -157,22 +165,18 @@ class Delivery:
             for fact in await said:
                 await self._bus.say(fact, project=envelope.project, cause=envelope)
 
-    async def _keep_alive(self, received: Received, work: asyncio.Task[None]) -> None:
-        """Tell the server that the message is being worked on; if that fails for too long another has it: stop."""
-        loop = asyncio.get_running_loop()
-        told = loop.time()
-        while True:
-            await asyncio.sleep(self.consumer.ack_wait_s / 3)
-            try:
-                await received.raw.in_progress()
-                if self._bus.connection.is_connected:
-                    told = loop.time()
-            except (nats.errors.Error, OSError) as error:
-                log.warning("the keep-alive could not be sent: %s", error)
-            if loop.time() - told > self.consumer.ack_wait_s:
-                log.error("no keep-alive for %.0f s: the work is stopped, another may have it", loop.time() - told)
-                work.cancel()
-                return
+    async def _kept_alive(self, received: Received) -> bool:
+        """Tell the server that the message is being worked on; whether it has heard that.
+
+        It is asked for an answer: a connection whose other end is gone takes what is written as if nothing were wrong.
+        """
+        try:
+            timeout_s = self.consumer.ack_wait_s / 5
+            await self._bus.connection.request(received.raw.reply, Msg.Ack.Progress, timeout_s)
+        except (nats.errors.Error, OSError) as error:
+            log.warning("the keep-alive was not heard: %s", error)
+            return False
+        return True
 
     async def _end(self, received: Received, envelope: Envelope | None, error: BaseException | None) -> None:
         """Settle the message. If even that fails it stays unacked, and the server hands it out again."""
@@ -186,8 +190,14 @@ class Delivery:
                 log.info("waits %s s: %s", pause, error)
                 await received.raw.nak(delay=pause)
             elif isinstance(error, Rejected | NotAllowed) or received.tries > len(self.consumer.pauses_s):
-                await self._bury(received, envelope, error)
-                await received.raw.ack()
+                # Kept alive, too: where there is no room for a dead letter it waits until there is.
+                failed = await self._work(received, bury(self._bus, self.consumer, received, envelope, error))
+                if isinstance(failed, asyncio.CancelledError):
+                    await self._hand_back(received)
+                elif failed:
+                    raise failed
+                else:
+                    await received.raw.ack()
             else:
                 pause = self.consumer.pauses_s[received.tries - 1]
                 log.warning(
@@ -200,34 +210,12 @@ class Delivery:
                     exc_info=error,
                 )
                 await received.raw.nak(delay=pause)
-        except (nats.errors.Error, OSError) as failed:
-            log.exception("the message could not be settled and will come again: %s", failed)
+        except (nats.errors.Error, nats.js.errors.Error, OSError, NotAllowed) as unsettled:
+            log.exception("the message could not be settled and will come again: %s", unsettled)
 
     async def _hand_back(self, received: Received) -> None:
         with suppress(nats.errors.Error, OSError):
             await received.raw.nak()
-
-    async def _bury(self, received: Received, envelope: Envelope | None, error: BaseException) -> None:
-        """A dead letter: the whole message, and headers that say where, why, when and how often."""
-        reason = f"{type(error).__name__}: {error}"
-        log.error("dead letter from %s: %s", received.position, reason, exc_info=error)
-        stack = "".join(traceback.format_exception(error))[-4000:]
-        headers = {
-            **{name: value for name, value in received.headers.items() if not name.lower().startswith("nats-")},
-            "loopline-dead-durable": self.consumer.durable,
-            "loopline-dead-stream": received.stream,
-            "loopline-dead-sequence": str(received.seq),
-            "loopline-dead-subject": received.subject,
-            "loopline-dead-tries": str(received.tries),
-            "loopline-dead-at": self._bus.now().isoformat(),
-            "loopline-dead-reason": _one_line(reason)[:1000],
-            "loopline-dead-stack": _one_line(stack, "\\n"),
-            "Nats-Msg-Id": f"dead|{self.consumer.durable}|{received.position}",
-        }
-        if envelope and envelope.traceparent:
-            headers["traceparent"] = envelope.traceparent
-        subject = dead_subject(received.stream, self.consumer.durable)
-        await self._bus.store(subject, received.raw.data, headers, DEAD)
 
     async def close(self, grace_s: float) -> None:
         """Let what is in flight finish for `grace_s` seconds, then stop it and hand it back."""
@@ -238,7 +226,3 @@ class Delivery:
             work.cancel()
         if self._unsettled:
             await asyncio.wait(self._unsettled, timeout=grace_s)
-
-
-def _one_line(text: str, newline: str = " ") -> str:
-    return text.replace("\r", "").replace("\n", newline)

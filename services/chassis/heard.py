@@ -7,7 +7,10 @@ from contracts.envelope import Envelope
 
 @dataclass(frozen=True)
 class Heard:
-    """The envelope, the try, and `owner`: `<stream>:<sequence>`, the same over all deliveries of one stored message."""
+    """The envelope, the try, and `owner`: `<stream>:<sequence>`, the same over all deliveries of one stored message.
+
+    A dead letter that is tried again has the owner that it had at first.
+    """
 
     envelope: Envelope
     owner: str

@@ -5,7 +5,8 @@ import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import nats.errors
@@ -13,12 +14,14 @@ import nats.js.errors
 
 from contracts.topology import CLAIMS
 from services.chassis.bus import Bus
+from services.chassis.ending import end
 from services.chassis.kv import Bucket, Conflict, KeyExists
 
 log = logging.getLogger(__name__)
 
 LEASE_S = 6.0
 _PAUSE_AFTER_ERROR_S = 1.0
+_LEAST_REST_S = 0.2
 
 
 def replica() -> str:
@@ -33,6 +36,19 @@ class Job:
     name: str
     period_s: float
     do: Callable[[], Awaitable[None]]
+    _hint: asyncio.Event = field(default_factory=asyncio.Event, repr=False, compare=False)
+
+    def soon(self) -> None:
+        """Do not wait for the rest of the period: there may be something to do."""
+        self._hint.set()
+
+    async def rest(self) -> None:
+        """Wait for the period to pass, or for a hint; a moment at least, so that many hints are one."""
+        least = min(_LEAST_REST_S, self.period_s)
+        await asyncio.sleep(least)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._hint.wait(), self.period_s - least)
+        self._hint.clear()
 
 
 class Jobs:
@@ -58,10 +74,7 @@ class Jobs:
 
     async def stop(self) -> None:
         """Cancel all of them and wait until they have ended."""
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await end(self._tasks)
 
     async def _kept_up(self, name: str, forever: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -85,7 +98,7 @@ class Jobs:
                         if str(error) != told:
                             log.warning("%s failed, again in %s s: %s", job.name, job.period_s, error, exc_info=error)
                         told = str(error)
-                await asyncio.sleep(job.period_s)
+                await job.rest()
         finally:
             await lease.give_up()
 
@@ -99,9 +112,7 @@ class Jobs:
                     raise RuntimeError(f"the lease on {job.name} was lost to another replica")
             await work
         finally:
-            if not work.done():
-                work.cancel()
-                await asyncio.wait({work})
+            await end([work])
 
 
 class Lease:

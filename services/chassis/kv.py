@@ -3,13 +3,16 @@
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import nats.errors
 import nats.js.errors
 from nats.js.kv import KeyValue
+
+from services.chassis.errors import Away
+from services.chassis.limits import no_room
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +28,17 @@ class KeyExists(Exception):
 
 class Conflict(Exception):
     """Someone else changed the value since it was read."""
+
+
+@contextmanager
+def _room() -> Iterator[None]:
+    """A full disk is waited for, as every system that is away."""
+    try:
+        yield
+    except nats.js.errors.APIError as error:
+        if why := no_room(error, "a bucket"):
+            raise Away(why) from error
+        raise
 
 
 class Bucket:
@@ -53,7 +67,8 @@ class Bucket:
             KeyExists: it has one. Of two who create at once, one gets this.
         """
         try:
-            return await (await self._store()).create(key, json.dumps(value).encode())
+            with _room():
+                return await (await self._store()).create(key, json.dumps(value).encode())
         except nats.js.errors.KeyWrongLastSequenceError:
             raise KeyExists(key) from None
 
@@ -65,9 +80,11 @@ class Bucket:
         """
         body = json.dumps(value).encode()
         if revision is None:
-            return await (await self._store()).put(key, body)
+            with _room():
+                return await (await self._store()).put(key, body)
         try:
-            return await (await self._store()).update(key, body, last=revision)
+            with _room():
+                return await (await self._store()).update(key, body, last=revision)
         except nats.js.errors.KeyWrongLastSequenceError:
             raise Conflict(key) from None
 
@@ -81,6 +98,18 @@ class Bucket:
             return await (await self._store()).keys()
         except nats.js.errors.NoKeysError:
             return []
+
+    async def values(self, keys: str) -> dict[str, dict[str, Any]]:
+        """The values under all keys of a pattern, such as `train.solar.*`."""
+        watcher = await (await self._store()).watch(keys, ignore_deletes=True)
+        found: dict[str, dict[str, Any]] = {}
+        try:
+            # None says that there is no more for now.
+            while (entry := await watcher.updates(timeout=_REREAD_S)) is not None:  # type: ignore[no-untyped-call]
+                found[entry.key] = json.loads(entry.value or b"{}")
+            return found
+        finally:
+            await watcher.stop()  # type: ignore[no-untyped-call]
 
     async def watch(self, on_value: OnValue) -> None:
         """Call `on_value(key, value)` with every value there is and every one that comes; None when a key is removed.

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from uuid import uuid4
 
 import nats.errors
 import nats.js.errors
@@ -34,6 +35,8 @@ class Start:
     def config(self, subjects: Sequence[str]) -> ConsumerConfig:
         """The consumer that begins there."""
         config = ConsumerConfig(
+            # Named, so that the server's permissions can tell it from a durable.
+            name=f"reading-{uuid4().hex}",
             filter_subjects=list(subjects),
             deliver_policy=DeliverPolicy.NEW,
             ack_policy=AckPolicy.NONE,

@@ -1,31 +1,74 @@
-"""OpenTelemetry, wired once: spans to OTLP JSON lines under `traces_dir`, and to any endpoint the environment names."""
+"""OpenTelemetry, wired once: spans to OTLP JSON lines under `traces_dir`, and to any endpoint the environment names.
+
+A trace is kept or not as its first span decides, and every service after it follows: turns are always kept,
+predictions by ratio.
+"""
 
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from opentelemetry import context as otel_context
-from opentelemetry import propagate, trace
+from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, Sampler, SamplingResult, TraceIdRatioBased
+from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.trace.span import TraceState
+from opentelemetry.util.types import Attributes
 
 from contracts.envelope import Envelope
+from contracts.telemetry import PREDICTION_ROOTS
 
-__all__ = ["SpanKind", "carried", "inside", "record_error", "span", "start_telemetry", "stop_telemetry"]
+__all__ = ["SpanKind", "carried", "inside", "record_error", "sampler", "span", "start_telemetry", "stop_telemetry"]
 
-_TRACER = "loopline"
+# Finds the provider of the process when there is one; to ask for a tracer each time costs more than the span.
+_TRACER = trace.get_tracer("loopline")
+_W3C = TraceContextTextMapPropagator()
 
 
-def start_telemetry(service: str, traces_dir: str) -> None:
+class _Roots(Sampler):
+    """Of traces that begin here: a share of the predictions, all others."""
+
+    def __init__(self, predictions_ratio: float) -> None:
+        self._predictions = TraceIdRatioBased(predictions_ratio)
+
+    def should_sample(
+        self,
+        parent_context: otel_context.Context | None,
+        trace_id: int,
+        name: str,
+        kind: SpanKind | None = None,
+        attributes: Attributes = None,
+        links: Sequence[Link] | None = None,
+        trace_state: TraceState | None = None,
+    ) -> SamplingResult:
+        sampler = self._predictions if name in PREDICTION_ROOTS else ALWAYS_ON
+        return sampler.should_sample(parent_context, trace_id, name, kind, attributes, links)
+
+    def get_description(self) -> str:
+        return f"turns always, predictions by {self._predictions.get_description()}"
+
+
+def sampler(predictions_ratio: float) -> Sampler:
+    """Which traces are kept: those of turns, and a share of the predictions, 0..1; the first span decides for all."""
+    return ParentBased(_Roots(predictions_ratio))
+
+
+def start_telemetry(service: str, traces_dir: str, predictions_ratio: float = 1.0) -> None:
     """Install the tracer provider of this process. Does nothing more when no destination is configured.
 
-    An OTLP endpoint is taken from OpenTelemetry's own `OTEL_EXPORTER_OTLP_[TRACES_]ENDPOINT`.
+    Of the predictions asked for here a share is traced, `predictions_ratio` in 0..1. An OTLP endpoint is taken from
+    OpenTelemetry's own `OTEL_EXPORTER_OTLP_[TRACES_]ENDPOINT`.
     """
-    provider = TracerProvider(resource=Resource.create({"service.name": service, "service.namespace": "loopline"}))
+    provider = TracerProvider(
+        sampler=sampler(predictions_ratio),
+        resource=Resource.create({"service.name": service, "service.namespace": "loopline"}),
+    )
     if traces_dir:
         from opentelemetry.exporter.otlp.json.file.trace_exporter import FileSpanExporter
 
@@ -47,11 +90,18 @@ def stop_telemetry() -> None:
         provider.shutdown()
 
 
-@contextmanager
-def span(name: str, kind: SpanKind = SpanKind.INTERNAL, **attributes: str | int | float | bool) -> Iterator[Span]:
-    """A span under the current one; an exception marks it as failed and goes on."""
-    with trace.get_tracer(_TRACER).start_as_current_span(name, kind=kind, attributes=attributes) as current:
-        yield current
+def span(
+    name: str, kind: SpanKind = SpanKind.INTERNAL, **attributes: str | int | float | bool
+) -> AbstractContextManager[Span]:
+    """A span under the current one, to be entered at once; an exception marks it as failed and goes on.
+
+    In a trace that is not kept there are no spans: whoever is told of it is told of its first one.
+    """
+    current = trace.get_current_span()
+    context = current.get_span_context()
+    if context.is_valid and not context.trace_flags.sampled:
+        return nullcontext(current)
+    return trace.use_span(_TRACER.start_span(name, kind=kind, attributes=attributes), end_on_exit=True)
 
 
 @contextmanager
@@ -59,8 +109,10 @@ def inside(envelope: Envelope | None) -> Iterator[None]:
     """Make the trace that an envelope carries the current one."""
     carrier = {}
     if envelope and envelope.traceparent:
-        carrier = {"traceparent": envelope.traceparent, "tracestate": envelope.tracestate or ""}
-    token = otel_context.attach(propagate.extract(carrier, context=otel_context.Context()))
+        carrier = {"traceparent": envelope.traceparent}
+        if envelope.tracestate:
+            carrier["tracestate"] = envelope.tracestate
+    token = otel_context.attach(_W3C.extract(carrier, context=otel_context.Context()))
     try:
         yield
     finally:
@@ -70,7 +122,7 @@ def inside(envelope: Envelope | None) -> Iterator[None]:
 def carried() -> tuple[str | None, str | None]:
     """`traceparent` and `tracestate` of the current span, to put into headers."""
     carrier: dict[str, str] = {}
-    propagate.inject(carrier)
+    _W3C.inject(carrier)
     return carrier.get("traceparent"), carrier.get("tracestate")
 
 

@@ -11,7 +11,22 @@ from pydantic import ValidationError
 from typer.core import TyperGroup
 
 from services.chassis.errors import explain
-from services.cli import importing, labelling, models, predicting, projects, publishing, status, training, watching
+from services.cli import (
+    alive,
+    dead,
+    doctor,
+    importing,
+    labelling,
+    models,
+    predicting,
+    projects,
+    publishing,
+    replay,
+    schedule,
+    status,
+    training,
+    watching,
+)
 from services.cli.demo import command
 from services.cli.session import Session
 
@@ -76,6 +91,11 @@ app.command("feedback")(predicting.feedback)
 app.command("publish")(publishing.publish)
 app.command("watch")(watching.watch)
 app.command("status")(status.status)
+app.add_typer(dead.dead, name="dead")
+app.command("replay")(replay.replay)
+app.add_typer(schedule.schedules, name="schedule")
+app.command("services")(alive.services)
+app.command("doctor")(doctor.doctor)
 app.command("demo")(command.demo)
 
 

@@ -1,7 +1,6 @@
 """`loopline predict` and `loopline feedback`."""
 
 import asyncio
-from base64 import b64encode
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +13,7 @@ from services.cli.session import Session, session_of, the_project
 
 if TYPE_CHECKING:
     from contracts.envelope import Envelope
-    from contracts.events.prediction import PredictionCompleted, PredictionFailed, PredictionRequested
+    from contracts.events.prediction import PredictionCompleted, PredictionFailed
     from services.chassis.client import Client
 
 _AT_ONCE = 8
@@ -27,6 +26,8 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Ask the model that serves about images, and wait for the answers. Exits 1 when one got no answer."""
+    from services.chassis.client import request_for
+
     session = session_of(context)
     pictures = [(path, _picture(path)) for path in images]
 
@@ -37,7 +38,7 @@ def predict(
 
             async def ask(path: Path, data: bytes) -> "PredictionCompleted | PredictionFailed":
                 async with room:
-                    answer = await client.predict(name, await _request(client, path, data))
+                    answer = await client.predict(name, await request_for(client.blobs, data, {"file": path.name}))
                     advance(1)
                     return answer
 
@@ -60,18 +61,6 @@ def _picture(path: Path) -> bytes:
     except BadImage as error:
         raise BadInput(f"{path}: {error}; nothing was asked") from None
     return data
-
-
-async def _request(client: "Client", path: Path, data: bytes) -> "PredictionRequested":
-    """The image inside the request, or in the blob store when it is large."""
-    from contracts.events.prediction import MAX_INLINE_BYTES, PredictionRequested
-
-    metadata: dict[str, str | int | float | bool] = {"file": path.name}
-    if len(data) <= MAX_INLINE_BYTES:
-        return PredictionRequested(image_base64=b64encode(data).decode(), metadata=metadata)
-    suffix = "png" if data.startswith(b"\x89PNG") else "jpg"
-    blob = await asyncio.to_thread(client.blobs.put, data, suffix)
-    return PredictionRequested(image_uri=blob.uri, metadata=metadata)
 
 
 def _report(

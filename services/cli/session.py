@@ -54,12 +54,12 @@ class Session:
         return asyncio.run(self._run(work))
 
     async def _run(self, work: "Callable[[Client], Awaitable[T]]") -> T:
-        from services.chassis.errors import NotAllowed, Rejected, Unreachable
+        from services.chassis.errors import Away, NotAllowed, Rejected, Unreachable
 
         try:
             async with self.connect(self.settings) as client:
                 return await work(client)
-        except (Unreachable, NotAllowed, Rejected) as error:
+        except (Unreachable, NotAllowed, Rejected, Away) as error:
             raise BadInput(str(error)) from error
         except TimeoutError as error:
             raise BadInput(f"NATS at {self.settings.nats_url} did not answer in time: is the stack up?") from error

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from services.cli.alive import trouble_of
 from services.cli.options import AsJson, Project
 from services.cli.session import Session, card_of, session_of
 
@@ -46,14 +47,15 @@ def status(context: typer.Context, project: Project = None, as_json: AsJson = Fa
 
     async def work(
         client: "Client",
-    ) -> "tuple[dict[str, dict[str, Said | None]], list[ConsumerState], int]":
+    ) -> "tuple[dict[str, dict[str, Said | None]], list[ConsumerState], int, list[str]]":
         if project:
             await card_of(client, project)
         names = [project] if project else await client.projects()
         found = await asyncio.gather(*(_stages_of(client, name) for name in names))
-        return dict(zip(names, found, strict=True)), await client.consumers(), await client.dead_count()
+        trouble = await trouble_of(client)
+        return dict(zip(names, found, strict=True)), await client.consumers(), await client.dead_count(), trouble
 
-    projects, consumers, dead = session.run(work)
+    projects, consumers, dead, trouble = session.run(work)
     if as_json:
         session.json(
             {
@@ -62,11 +64,14 @@ def status(context: typer.Context, project: Project = None, as_json: AsJson = Fa
                 },
                 "consumers": [asdict(consumer) for consumer in consumers],
                 "dead_letters": dead,
+                "trouble": trouble,
             }
         )
         return
     _show_projects(session, projects)
     _show_consumers(session, consumers, dead)
+    for sentence in trouble:
+        session.out.print(sentence)
 
 
 async def _stages_of(client: "Client", project: str) -> "dict[str, Said | None]":
@@ -113,4 +118,4 @@ def _show_consumers(session: Session, consumers: "list[ConsumerState]", dead: in
     for consumer in consumers:
         table.add_row(consumer.durable, str(consumer.pending), str(consumer.unacked), str(consumer.redelivered))
     session.out.print(table)
-    session.out.print(f"dead letters: {dead}")
+    session.out.print(f"dead letters: {dead} (loopline dead list)" if dead else "no dead letters")

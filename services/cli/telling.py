@@ -11,6 +11,7 @@ from contracts.events.evaluation import EvaluationCompleted, EvaluationFailed
 from contracts.events.feedback import FeedbackGiven, FeedbackRejected
 from contracts.events.image import ImageAdded, ImageRejected
 from contracts.events.label import LabelSubmitted
+from contracts.events.message import MessageDeadLettered, MessageDiscarded, MessageReplayed
 from contracts.events.model import ModelApproved, ModelPromoted, ModelRegistered
 from contracts.events.prediction import PredictionCompleted, PredictionFailed, PredictionRequested
 from contracts.events.project import ProjectDefined
@@ -155,6 +156,20 @@ def _corrected(event: FeedbackGiven) -> str:
     return f"{event.prediction_id} {verdict}, says {event.given_by}"
 
 
+def _buried(event: MessageDeadLettered) -> str:
+    number = f"dead letter {event.letter}" if event.letter else "a dead letter"
+    tries = "1 try" if event.tries == 1 else f"{event.tries} tries"
+    return f"{number}, {event.durable} gave up after {tries}: {event.reason}"
+
+
+def _redone(event: MessageReplayed) -> str:
+    return f"dead letter {event.letter} went back to {event.durable}, says {event.replayed_by or 'somebody'}"
+
+
+def _discarded(event: MessageDiscarded) -> str:
+    return f"dead letter {event.letter} of {event.durable}, says {event.discarded_by or 'somebody'}: {event.why}"
+
+
 TELLERS: dict[type[Event], Callable[[Any], str]] = {
     ProjectDefined: _project,
     ImageAdded: _image,
@@ -177,6 +192,9 @@ TELLERS: dict[type[Event], Callable[[Any], str]] = {
     DeploymentStarted: _rollout,
     DeploymentCompleted: _deployed,
     DeploymentFailed: _not_deployed,
+    MessageDeadLettered: _buried,
+    MessageReplayed: _redone,
+    MessageDiscarded: _discarded,
     PredictionRequested: _asked,
     PredictionCompleted: _answered,
     PredictionFailed: _unanswered,

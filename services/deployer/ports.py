@@ -14,7 +14,7 @@ class ModelRefused(Exception):
 
 
 class ModelNodes(Protocol):
-    """The nodes that serve models. Every method raises `Retry` when the node cannot be reached."""
+    """The nodes that serve models. Every method raises `Away` when the node cannot be reached."""
 
     @property
     def names(self) -> tuple[str, ...]:

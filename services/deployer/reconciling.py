@@ -2,7 +2,7 @@
 
 import logging
 
-from services.chassis.errors import Rejected, Retry
+from services.chassis.errors import Away, Rejected, Retry
 from services.deployer import golden
 from services.deployer.installing import install, take_off
 from services.deployer.ports import Artifacts, ModelNodes, ModelRefused, Routes
@@ -26,6 +26,7 @@ async def reconcile(*, nodes: ModelNodes, routes: Routes, artifacts: Artifacts, 
         NotReconciled: with a sentence for each model that a node does not have now.
     """
     problems: list[str] = []
+    away: set[str] = set()
     for project in await routes.projects():
         if turns.taken(project):
             continue
@@ -34,7 +35,7 @@ async def reconcile(*, nodes: ModelNodes, routes: Routes, artifacts: Artifacts, 
             if found is None:
                 continue
             route, revision = found
-            missing = await _reconcile(project, route, nodes, routes, artifacts, threads)
+            missing = await _reconcile(project, route, nodes, routes, artifacts, threads, away)
             problems += missing
             if not missing and route.nodes != nodes.names:
                 log.info("%s is served by %s from now on", project, ", ".join(nodes.names))
@@ -44,17 +45,24 @@ async def reconcile(*, nodes: ModelNodes, routes: Routes, artifacts: Artifacts, 
 
 
 async def _reconcile(
-    project: str, route: Route, nodes: ModelNodes, routes: Routes, artifacts: Artifacts, threads: int
+    project: str, route: Route, nodes: ModelNodes, routes: Routes, artifacts: Artifacts, threads: int, away: set[str]
 ) -> list[str]:
+    """What is missing still. A node that does not answer is `away` for the rest of the round: each time takes long."""
     problems = []
     for served in _both(route):
         for node in nodes.names:
+            if node in away:
+                problems.append(f"{served.model} may be missing on {node}")
+                continue
             try:
                 if await nodes.digest(node, served.model) == served.registered.model.file.sha256:
                     continue
                 log.warning("%s lacks %s, which is loaded again", node, served.model)
                 known = golden.read(await artifacts.read(served.registered.model.golden.uri))
                 await install(served.registered, node, known, nodes=nodes, artifacts=artifacts, threads=threads)
+            except Away as error:
+                away.add(node)
+                problems.append(str(error))
             except Retry as error:
                 problems.append(str(error))
             except (ModelRefused, Rejected, golden.NotGolden) as error:

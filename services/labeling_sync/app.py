@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import defaultdict
-from dataclasses import replace
 from functools import partial
 
 from contracts.events.dataset import DatasetRequested
@@ -22,27 +21,28 @@ from services.labeling_sync.handlers import (
     on_image_added,
     on_project_defined,
 )
+from services.labeling_sync.hinting import HOOK_PATH, HintDoor, HookKeeper
 from services.labeling_sync.polling import poll_labels
 from services.labeling_sync.ports import Labelling, Ports
 from services.labeling_sync.querying import Query
 from services.labeling_sync.settings import LabelingSyncSettings
+
+_HOOKS_PERIOD_S = 5.0
 
 
 def build(settings: LabelingSyncSettings | None = None, labelling: Labelling | None = None) -> Service:
     """The service, not yet connected. `labelling` stands in for Label Studio."""
     settings = settings or LabelingSyncSettings()
     service = Service("labeling-sync", settings)
-    patient = impatient = labelling
-    if patient is None or impatient is None:
-        # A message waits for a Label Studio that is away; a job comes again by itself.
-        patient = _label_studio(service, settings, settings.label_studio_patience_s)
-        impatient = _label_studio(service, settings, 0)
-        service.ready_when("label-studio", impatient.answers)
+    studio: LabelStudio | None = None
+    if labelling is None:
+        labelling = studio = _label_studio(service, settings)
+        service.ready_when("label-studio", studio.answers)
     ports = Ports(
         bus=service.bus,
         claims=service.claims,
         cursors=KeptCursors(service.bus.bucket(CURSORS)),
-        labelling=patient,
+        labelling=labelling,
         pictures=BlobPictures(service.blobs),
         manifests=ParquetManifests(service.blobs),
         now=service.bus.now,
@@ -53,19 +53,23 @@ def build(settings: LabelingSyncSettings | None = None, labelling: Labelling | N
     service.hear("labeling-sync-images", {ImageAdded: partial(on_image_added, ports=ports)})
     service.hear("labeling-sync-datasets", {DatasetRequested: partial(on_dataset_requested, ports=ports)})
     service.hear("labeling-sync-feedback", {FeedbackGiven: partial(on_feedback_given, ports=ports)})
-    jobs = replace(ports, labelling=impatient)
-    query = Query(Cards(service.bus), jobs)
-    service.every(settings.poll_period_s, partial(poll_labels, Cards(service.bus), jobs), name="labels")
+    query = Query(Cards(service.bus), ports)
+    soon = service.every(settings.poll_period_s, partial(poll_labels, Cards(service.bus), ports), name="labels")
     service.every(settings.poll_period_s, query.look, name="query")
+    secret = settings.label_studio_hook_secret.get_secret_value()
+    if secret:
+        service.answer_http(HOOK_PATH, HintDoor(secret, soon))
+    if settings.label_studio_hook_url and studio:
+        keeper = HookKeeper(Cards(service.bus), studio.hooks, settings.label_studio_hook_url, secret, service.bus.now)
+        service.every(_HOOKS_PERIOD_S, keeper.look, name="hooks")
     return service
 
 
-def _label_studio(service: Service, settings: LabelingSyncSettings, patience_s: float) -> LabelStudio:
+def _label_studio(service: Service, settings: LabelingSyncSettings) -> LabelStudio:
     http = Http(
         settings.label_studio_url,
         settings.label_studio_token.get_secret_value(),
         timeout_s=settings.label_studio_timeout_s,
-        patience_s=patience_s,
     )
     service.on_stop(http.close)
     return LabelStudio(http, ServedPictures(service.blobs, settings.blobs_root, settings.label_studio_files_root))

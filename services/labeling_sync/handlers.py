@@ -1,8 +1,10 @@
 """What labeling-sync does about a card, an image, a wish for a dataset, and feedback."""
 
+import hashlib
+
 from contracts.envelope import derive_id
-from contracts.events.base import Event
-from contracts.events.dataset import DatasetRejected, DatasetRequested, FailedCheck
+from contracts.events.base import EVENTS, Event
+from contracts.events.dataset import DatasetRejected, DatasetRequested, DatasetVersioned, FailedCheck
 from contracts.events.feedback import FeedbackGiven, FeedbackRejected
 from contracts.events.image import ImageAdded, ImageRejected
 from contracts.events.project import ProjectDefined
@@ -12,6 +14,7 @@ from services.chassis.errors import Rejected
 from services.chassis.heard import Heard
 from services.labeling_sync.cards import card_of
 from services.labeling_sync.choosing import is_drawn
+from services.labeling_sync.claiming import Result, once
 from services.labeling_sync.freezing import Frozen, freeze
 from services.labeling_sync.labels import GivenLabel, NewTask, guess_of
 from services.labeling_sync.ports import BadPicture, NoSuchProject, Ports
@@ -25,7 +28,7 @@ async def on_project_defined(event: ProjectDefined, heard: Heard, *, ports: Port
     card = await card_of(ports.bus, heard.project) or event.card
     if card.project != heard.project:
         raise Rejected(f"the card of {card.project} was said about {heard.project}: say it about {card.project}")
-    await ports.labelling.fit_project(await counterpart(card, heard.owner, ports), card)
+    await ports.labelling.fit_project(await counterpart(card, heard, ports), card)
     return []
 
 
@@ -79,21 +82,33 @@ async def on_feedback_given(event: FeedbackGiven, heard: Heard, *, ports: Ports)
 
 
 async def on_dataset_requested(event: DatasetRequested, heard: Heard, *, ports: Ports) -> list[Event]:
-    """Freeze the labels now, whatever the card's policy says."""
+    """Freeze the labels now, whatever the card's policy says. However often it is delivered, a wish has one answer."""
+
+    async def answer() -> Result:
+        fact = await _frozen(heard, ports)
+        return {"type": fact.TYPE, "fact": fact.model_dump(mode="json")}
+
+    # An event id may come from outside and hold what a key must not.
+    wish = hashlib.sha256(heard.envelope.id.encode()).hexdigest()[:16]
+    answered = await once(ports.claims, f"freeze.{heard.project}.{wish}", heard.owner, answer)
+    return [EVENTS[answered["type"]].model_validate(answered["fact"])]
+
+
+async def _frozen(heard: Heard, ports: Ports) -> DatasetVersioned | DatasetRejected:
     project = heard.project
     card = await card_of(ports.bus, project)
     if card is None:
-        return [_rejected("unknown-project", _unknown(project))]
+        return _rejected("unknown-project", _unknown(project))
     async with ports.turns[project]:
         try:
             with ports.span(DATASET_FREEZE):
                 frozen = await freeze(project, card, heard.owner, ports)
         except NoSuchProject as error:
-            return [_rejected("no-labels", f"nothing of {project} is labelled: {error}")]
+            return _rejected("no-labels", f"nothing of {project} is labelled: {error}")
         if not frozen.retold:
             cursor, revision = await ports.cursors.labels(project)
             await ports.cursors.save_labels(project, cursor.frozen(frozen.up_to), revision)
-    return [frozen.fact or _nothing_new(frozen)]
+    return frozen.fact or _nothing_new(frozen)
 
 
 def _nothing_new(frozen: Frozen) -> DatasetRejected:

@@ -18,10 +18,6 @@ from services.labeling_sync.labels import GivenLabel, MadeTask, NewTask, Task
 E = TypeVar("E", bound=Event)
 
 
-class Away(Retry):
-    """The labelling tool cannot be used now: it does not answer, or refuses the token. The text says which."""
-
-
 class NoSuchProject(Retry):
     """The labelling tool has no project of that name: it is not made yet, or somebody deleted it."""
 

@@ -13,21 +13,22 @@ from services.labeling_sync.ports import Ports
 log = logging.getLogger(__name__)
 
 
-async def counterpart(card: ScopeCard, owner: str, ports: Ports) -> int:
+async def counterpart(card: ScopeCard, heard: Heard, ports: Ports) -> int:
     """The id of the project's counterpart in the labelling tool, made now where there is none.
 
     Raises:
         Busy: another replica is making it.
     """
     found = await ports.labelling.find_project(card.project)
-    if found is not None:
+    # A message that comes again may have made it, and died before its claim was finished: nobody else could do that.
+    if found is not None and heard.tries == 1:
         return found
     # Of the many images of a new project, that arrive at once, one makes it while the others wait here.
     async with ports.turns[card.project]:
-        return await _made_counterpart(card, owner, ports)
+        return await _made_counterpart(card, heard, ports)
 
 
-async def _made_counterpart(card: ScopeCard, owner: str, ports: Ports) -> int:
+async def _made_counterpart(card: ScopeCard, heard: Heard, ports: Ports) -> int:
     """One that somebody deleted is made anew: the card says that the project exists. So the claim has generations."""
 
     async def make() -> Result:
@@ -38,12 +39,14 @@ async def _made_counterpart(card: ScopeCard, owner: str, ports: Ports) -> int:
 
     for generation in count():
         found = await ports.labelling.find_project(card.project)
-        if found is not None:
+        if found is not None and heard.tries == 1:
             return found
-        if generation:
+        if found is None and generation:
             log.warning("%s was deleted in the labelling tool; it is made anew, without its labels", card.project)
         key = f"label-studio-project.{card.project}" + (f".{generation}" if generation else "")
-        await once(ports.claims, key, owner, make)
+        made = int((await once(ports.claims, key, heard.owner, make))["id"])
+        if made == await ports.labelling.find_project(card.project):
+            return made
     raise AssertionError("unreachable")
 
 
@@ -55,7 +58,7 @@ async def task_for(wanted: NewTask, card: ScopeCard, heard: Heard, ports: Ports)
         Busy: another message is making this task.
     """
     project = heard.project
-    project_id = await counterpart(card, heard.owner, ports)
+    project_id = await counterpart(card, heard, ports)
 
     async def make() -> Result:
         width, height = await ports.pictures.check(wanted.uri, wanted.sha256)

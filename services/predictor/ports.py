@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from contracts.envelope import Envelope
 from contracts.events.base import BlobRef, Event, ImageRef
-from services.chassis.errors import Retry
+from services.chassis.errors import Busy
 from services.predictor.answer import Serving
 
 E = TypeVar("E", bound=Event)
 
 
-class NotLoaded(Retry):
-    """Nodes answer, but none has the model of the route."""
+class NotLoaded(Busy):
+    """Nodes answer, but none has the model of the route: the deployer is to bring it back."""
 
 
 @dataclass(frozen=True)

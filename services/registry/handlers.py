@@ -5,6 +5,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from contracts.envelope import derive_id
 from contracts.events.base import Event
 from contracts.events.deployment import DeploymentCompleted
 from contracts.events.evaluation import EvaluationCompleted
@@ -104,7 +105,8 @@ async def on_deployment_completed(
         return []
     promoted = await said.last(ModelPromoted, heard.project)
     before = promoted[1].id if promoted else ""
-    key = f"promote.{heard.project}.{heard.envelope.id}"
+    # An id that others made may have characters that no key may have.
+    key = f"promote.{heard.project}.{derive_id(heard.envelope.id)}"
     done = await claims.take(key, heard.owner)
     if done and promoted and promoted[1].causation_id != heard.envelope.id and done["after"] != before:
         log.info("version %d was promoted already, and another after it", event.version.version)

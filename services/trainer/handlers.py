@@ -19,7 +19,7 @@ from contracts.events.training import (
 from contracts.project import ScopeCard
 from services.chassis.heard import Heard
 from services.trainer.job import Job, Made
-from services.trainer.plan import claim_key, plan_hash
+from services.trainer.plan import all_claims, came_before, claim_key, plan_hash, sequence
 from services.trainer.ports import CannotTrain, Claims, Facts, Trainer
 from services.trainer.recipes import NotARecipe, checked
 
@@ -57,7 +57,7 @@ async def _answer(
             reason=f"the project {heard.project} has no scope card: apply one with `loopline project apply FILE`"
         )
         return
-    dataset = versioned or await _dataset(request.dataset_id, heard.project, ports.facts)
+    dataset = versioned or await _dataset(request.dataset_id, heard, ports.facts)
     if dataset is None:
         yield TrainingFailed(reason=_no_dataset(request.dataset_id, heard.project))
         return
@@ -76,9 +76,13 @@ async def _answer(
         return
     try:
         newest = await ports.facts.last(DatasetVersioned, heard.project)
-        if versioned and newest and newest[0].number > versioned.number:
+        overtaken = versioned and newest and newest[0].number > versioned.number
+        reason = f"superseded by dataset version {newest[0].number}" if newest and overtaken else ""
+        if request.unless_training and await _overlaps(heard, ports):
+            reason = f"another training of {heard.project} was under way"
+        if reason:
             await ports.claims.release(key, heard.owner)
-            yield TrainingCancelled(plan=plan, reason=f"superseded by dataset version {newest[0].number}")
+            yield TrainingCancelled(plan=plan, reason=reason)
             return
         job = Job(
             project=heard.project,
@@ -104,6 +108,21 @@ async def _answer(
         # message comes again, with the same owner.
         await ports.claims.release(key, heard.owner)
         raise
+
+
+async def _overlaps(heard: Heard, ports: Ports) -> bool:
+    """Whether another training of the project is in work, or was when this was said and this waited for its end.
+
+    Of two that look at once the later one yields.
+    """
+    owners = (await ports.claims.held(all_claims(heard.project))).values()
+    if any(came_before(owner, heard.owner) for owner in owners):
+        return True
+    for end in (TrainingCompleted, TrainingFailed):
+        last = await ports.facts.last(end, heard.project)
+        if last and last[1].time > heard.envelope.time and last[1].causation_id != heard.envelope.id:
+            return True
+    return False
 
 
 async def _train(job: Job, ports: Ports) -> AsyncGenerator[Event]:
@@ -139,13 +158,15 @@ def _plan(request: TrainingRequested, card: ScopeCard, dataset: DatasetVersioned
     )
 
 
-async def _dataset(dataset_id: str | None, project: str, facts: Facts) -> DatasetVersioned | None:
-    if dataset_id is None:
-        newest = await facts.last(DatasetVersioned, project)
-        return newest[0] if newest else None
+async def _dataset(dataset_id: str | None, heard: Heard, facts: Facts) -> DatasetVersioned | None:
+    """The version that is asked for; without one the newest that was said before the request, whenever that is heard.
+
+    Handed out again after a newer version was said it must be the same work: its claim and its run are there already.
+    """
+    asked = sequence(heard.owner)
     found = None
-    async for event, _, _ in facts.read(DatasetVersioned, project):
-        if event.dataset_id == dataset_id:
+    async for event, _, seq in facts.read(DatasetVersioned, heard.project):
+        if event.dataset_id == dataset_id or (dataset_id is None and seq < asked):
             found = event
     return found
 

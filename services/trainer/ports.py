@@ -44,6 +44,8 @@ class Claims(Protocol):
 
     async def release(self, key: str, owner: str) -> None: ...
 
+    async def held(self, keys: str) -> dict[str, str]: ...
+
 
 class Trainer(Protocol):
     """Trains."""

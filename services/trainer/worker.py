@@ -44,7 +44,7 @@ def handle(given: dict[str, Any], say: Say) -> dict[str, Any]:
         Retry: MLflow is away.
     """
     job, places = Job.model_validate(given["job"]), Places.model_validate(given["places"])
-    blobs = Blobs(places.blobs_root)
+    blobs = Blobs(places.blobs_root, make=False)
     dataset = read_dataset(job, blobs)
     runs = MlflowRuns(places.mlflow_url)
     facts = run_facts(job)

@@ -1,15 +1,19 @@
 """What the stack is made of: only what no setting points to, on free ports, with passwords nobody else reads."""
 
+import json
 import socket
 from io import StringIO
 from pathlib import Path
 
+import bcrypt
 import pytest
 from dotenv import dotenv_values
 
+from contracts.permissions import USERS
 from contracts.topology import SERVICES
 from deploy.embedded.configuration import configuration
 from deploy.embedded.given import BadSetting, given_settings, var_folder
+from deploy.embedded.passwords import passwords
 from deploy.embedded.servers import HOST, Process
 from deploy.embedded.stack import Stack, embedded_stack, environment_file
 
@@ -86,6 +90,52 @@ def test_passwords_are_made_once_and_kept_for_their_owner(tmp_path: Path) -> Non
         embedded_stack({}, tmp_path / "other").settings["LOOPLINE_NATS_PASSWORD"]
         != first.settings["LOOPLINE_NATS_PASSWORD"]
     )
+
+
+def test_each_process_is_given_its_own_user_of_nats_and_no_other(tmp_path: Path) -> None:
+    stack = embedded_stack({"LOOPLINE_NATS_USER": "of-a-person", "LOOPLINE_NATS_PASSWORD": "hush"}, tmp_path)
+    made = passwords(tmp_path).nats
+    for process in (*stack.services, *stack.once):
+        assert process.env["LOOPLINE_NATS_USER"] == process.name
+        held = {user for user, password in made.items() if password in process.env.values()}
+        assert held == {process.name}
+    ours = embedded_stack({}, tmp_path).settings
+    assert (ours["LOOPLINE_NATS_USER"], ours["LOOPLINE_NATS_PASSWORD"]) == ("cli", made["cli"])
+
+
+def test_the_server_is_told_hashes_of_passwords_only(tmp_path: Path) -> None:
+    embedded_stack({}, tmp_path)
+    told = (tmp_path / "nats" / "nats.json").read_text()
+    users = {entry["user"]: entry for entry in json.loads(told)["authorization"]["users"]}
+    for user, password in passwords(tmp_path).nats.items():
+        assert password not in told
+        assert bcrypt.checkpw(password.encode(), users[user]["password"].encode())
+        assert users[user]["permissions"]["publish"]["allow"]
+
+
+def test_a_stack_from_before_there_were_users_keeps_what_it_had_and_gets_them(tmp_path: Path) -> None:
+    (tmp_path / "label-studio").mkdir()
+    (tmp_path / "label-studio" / "label_studio.sqlite3").touch()
+    old = {"NATS_USER": "loopline", "NATS_PASSWORD": "old", "LABEL_STUDIO_PASSWORD": "p", "LABEL_STUDIO_TOKEN": "t"}
+    (tmp_path / "secrets.env").write_text("".join(f"{name}={value}\n" for name, value in old.items()))
+    first = passwords(tmp_path)
+    assert (first.label_studio, first.label_studio_token) == ("p", "t")
+    assert set(first.nats) == {user.name for user in USERS}
+    assert "old" not in (tmp_path / "secrets.env").read_text()
+    assert passwords(tmp_path) == first
+    assert "hush" not in repr(first)
+    assert all(password not in repr(first) for password in (*first.nats.values(), first.label_studio))
+
+
+def test_mlflows_login_goes_to_who_talks_to_it_and_not_into_its_url(tmp_path: Path) -> None:
+    login = {"MLFLOW_TRACKING_USERNAME": "ines", "MLFLOW_TRACKING_PASSWORD": "hush"}
+    stack = embedded_stack({**login, "LOOPLINE_MLFLOW_URL": "https://mlflow.plant.example"}, tmp_path)
+    told = [process.name for process in stack.services if process.env.get("MLFLOW_TRACKING_PASSWORD") == "hush"]
+    assert told == ["trainer", "registry"]
+    assert "hush" not in environment_file(stack.settings)
+    with pytest.raises(BadSetting, match="MLFLOW_TRACKING_USERNAME") as refused:
+        embedded_stack({"LOOPLINE_MLFLOW_URL": "https://ines:hush@mlflow.plant.example"}, tmp_path)
+    assert "hush" not in str(refused.value)
 
 
 def test_lost_passwords_are_an_error_once_users_were_made_with_them(tmp_path: Path) -> None:

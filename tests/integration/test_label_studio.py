@@ -13,9 +13,10 @@ import pytest
 
 from contracts.events.base import ImageRef
 from services.chassis.blobs import Blobs
+from services.chassis.errors import Away
 from services.labeling_sync.adapters.label_studio import Http, LabelStudio, ServedPictures
 from services.labeling_sync.labels import GivenLabel, Guess, NewTask, Task
-from services.labeling_sync.ports import Away, NoSuchProject
+from services.labeling_sync.ports import NoSuchProject
 from tests.conftest import LabelStudioServer
 from tests.services.labeling_sync.real import a_card, a_picture, a_project, annotate, browser
 
@@ -29,12 +30,14 @@ def new_task(image: ImageRef, label: str = "", guess: Guess | None = None) -> Ne
 
 @pytest.fixture
 def blobs(label_studio: LabelStudioServer) -> Blobs:
-    return Blobs(str(label_studio.files_root / "blobs"))
+    root = label_studio.files_root / "blobs"
+    root.mkdir(exist_ok=True)
+    return Blobs(str(root))
 
 
 @asynccontextmanager
 async def studio_with(server: LabelStudioServer, token: str) -> AsyncIterator[LabelStudio]:
-    http = Http(server.url, token, timeout_s=30, patience_s=0)
+    http = Http(server.url, token, timeout_s=30)
     root = str(server.files_root / "blobs")
     try:
         yield LabelStudio(http, ServedPictures(Blobs(root), root, str(server.files_root)))
@@ -58,6 +61,7 @@ async def all_changed(studio: LabelStudio, project: str) -> list[Task]:
     return [task async for some in studio.changed(project, None) for task in some]
 
 
+@pytest.mark.usefixtures("blobs")
 async def test_a_project_asks_for_the_classes_of_the_card_and_follows_it(
     studio: LabelStudio, api: httpx.AsyncClient
 ) -> None:
@@ -157,8 +161,9 @@ async def test_more_changes_than_a_page_are_read_each_once(
 
 async def test_a_wrong_token_is_told_in_a_sentence(label_studio: LabelStudioServer) -> None:
     async with studio_with(label_studio, "0" * 40) as studio:
-        assert not await studio.answers()
         with pytest.raises(Away, match=r"refuses the token: set LOOPLINE_LABEL_STUDIO_TOKEN") as refused:
+            await studio.answers()
+        with pytest.raises(Away, match=r"refuses the token: set LOOPLINE_LABEL_STUDIO_TOKEN"):
             await studio.find_project("solar")
     assert "0" * 40 not in str(refused.value)
 
@@ -166,7 +171,8 @@ async def test_a_wrong_token_is_told_in_a_sentence(label_studio: LabelStudioServ
 async def test_a_label_studio_that_is_away_is_told_in_a_sentence(label_studio: LabelStudioServer) -> None:
     away = LabelStudioServer("http://127.0.0.1:1", "", "", "", label_studio.files_root)
     async with studio_with(away, label_studio.token) as studio:
-        assert not await studio.answers()
+        with pytest.raises(Away, match=r"http://127\.0\.0\.1:1 does not answer: is it running"):
+            await studio.answers()
         with pytest.raises(Away, match=r"http://127\.0\.0\.1:1 does not answer: is it running"):
             await studio.labelled("solar")
 

@@ -52,7 +52,8 @@ async def test_nats_keeps_what_was_published(nats_url: str) -> None:
 
 async def test_nats_with_a_password_lets_no_one_else_in(tmp_path: Path) -> None:
     port = free_port()
-    with running(servers.nats(tmp_path / "nats", port, "loopline", 'a "b" $c'), tmp_path / "nats.log"):
+    authorization = {"user": "loopline", "password": 'a "b" $c'}
+    with running(servers.nats(tmp_path / "nats", port, authorization), tmp_path / "nats.log"):
         connection = await nats.connect(f"nats://{HOST}:{port}", user="loopline", password='a "b" $c')
         await connection.close()
         with pytest.raises(nats.errors.Error, match="Authorization"):

@@ -4,19 +4,24 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from contracts.events.feedback import FeedbackGiven, FeedbackRejected
+from contracts.events.message import MessageDiscarded
+from contracts.topology import DEAD, dead_subject
 from deploy.embedded import servers
 from deploy.embedded.servers import HOST, free_port
 from services.chassis.client import Client
 from services.chassis.connection import connect
 from services.chassis.provisioning import provision
+from services.chassis.replaying import Span, facts
 from tests.eventually import eventually
-from tests.said import answered, card, versioned
+from tests.said import answered, card, deployed, given, judged, versioned
 from tests.servers import running
+from webapp.read_models.loop import LoopFeed
 from webapp.settings import WebappSettings
 from webapp.subscription import NotSaid, Subscription
 
@@ -149,3 +154,57 @@ async def test_a_bus_that_was_away_for_a_moment_is_heard_again(bus: Bus, live: S
     async with Client.connect(bus.settings, "test") as client:
         await client.say(answered("b"), project="solar")
     await shown(live, "a", "b")
+
+
+async def test_the_loop_that_is_shown_is_the_one_that_the_stream_alone_gives(bus: Bus, live: Subscription) -> None:
+    async with Client.connect(bus.settings, "test") as client:
+        await client.say(card(), project="solar")
+        for fact in (
+            versioned(1),
+            judged("failed", "Recall is below its floor."),
+            versioned(2),
+            judged("passed", "All 3 gates passed."),
+            deployed(1),
+            given("a", "functional"),
+            answered("a"),
+        ):
+            await client.say(fact, project="solar")
+        await shown(live, "a")
+        rebuilt = LoopFeed()
+        async for event, envelope in facts(client.bus, Span(None, datetime.now(UTC))):
+            rebuilt.hear(event, envelope)
+    assert [station.last is not None for station in rebuilt.stations("solar")].count(True) == 5
+
+    async def same(subscription: Subscription) -> None:
+        await eventually(lambda: _equal(subscription.stations("solar"), rebuilt.stations("solar")), timeout_s=20)
+
+    await same(live)
+    # One that starts later, and reads no history at all but the last fact of each type.
+    later = Subscription(bus.settings.model_copy(update={"webapp_history_s": 1e-3})).start()
+    try:
+        await same(later)
+        assert later.view("solar").predictions == ()
+    finally:
+        later.close()
+
+
+def _equal(one: object, other: object) -> None:
+    assert one == other
+
+
+async def test_a_dead_letter_is_there_at_once_and_goes_when_it_is_discarded(bus: Bus, live: Subscription) -> None:
+    def ids(*expected: int) -> None:
+        assert tuple(letter.id for letter in live.letters()) == expected, live.link()
+
+    async with Client.connect(bus.settings, "test") as client:
+        for number in (1, 2):
+            subject = dead_subject("LOOP", "trainer-training")
+            headers = {"loopline-dead-subject": "loopline.solar.training.requested"}
+            assert await client.bus.store(subject, b"{}", headers, DEAD) == number
+        await eventually(lambda: ids(1, 2), timeout_s=20)
+        gone = await asyncio.to_thread(live.do, lambda client: client.dead.discard(1, "noise", "ines"))
+        assert gone.id == 1
+        await eventually(lambda: ids(2), timeout_s=20)
+        assert await client.last(MessageDiscarded, "solar")
+    with pytest.raises(NotSaid, match="no dead letter 1"):
+        await asyncio.to_thread(live.do, lambda client: client.dead.replay(1, "ines"))

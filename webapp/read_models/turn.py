@@ -1,7 +1,6 @@
 """Where a project's loop stands, in four steps: dataset, training, verdict, what serves."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 from contracts.envelope import Envelope
 from contracts.events.base import Event
@@ -15,8 +14,7 @@ from contracts.events.training import (
     TrainingProgressed,
     TrainingStarted,
 )
-
-Tone = Literal["good", "bad", "busy", "waiting"]
+from webapp.read_models.telling import Tone, told
 
 TURN_EVENTS: tuple[type[Event], ...] = (
     DatasetVersioned,
@@ -35,8 +33,6 @@ TURN_EVENTS: tuple[type[Event], ...] = (
 
 # A progress report may carry the same instant as the fact that ends the work: the fact wins.
 _RANK = {TrainingStarted: 0, TrainingProgressed: 1, DeploymentStarted: 0}
-
-_STAGES = {"features": "features", "fit": "fitting", "export": "exporting", "log": "logging"}
 
 
 @dataclass(frozen=True)
@@ -94,7 +90,7 @@ class Turn:
         fact = self._newest.get(entity)
         if fact is None:
             return Step(name, missing, "waiting")
-        words, tone = _told(fact.event)
+        words, tone = told(fact.event)
         earlier = of_turn is not None and fact.envelope.correlation_id != of_turn.envelope.correlation_id
         return Step(name, words, tone, earlier)
 
@@ -110,29 +106,3 @@ class Turn:
             case DeploymentCompleted():
                 return Step("Serving", now, "good")
         return Step("Serving", now, "waiting")
-
-
-def _told(event: Event) -> tuple[str, Tone]:
-    match event:
-        case DatasetVersioned():
-            return f"{event.number} with {event.labels:,} labels, {event.new_labels:,} of them new", "good"
-        case DatasetRejected():
-            return f"refused: {event.checks[0].sentence}", "bad"
-        case TrainingStarted():
-            return "started", "busy"
-        case TrainingProgressed():
-            return f"{_STAGES[event.stage]} {event.done:,} of {event.total:,}", "busy"
-        case TrainingCompleted():
-            return f"done in {event.seconds:.0f} s on dataset {event.dataset_number}", "good"
-        case TrainingFailed():
-            return f"failed: {event.reason}", "bad"
-        case TrainingCancelled():
-            return f"cancelled: {event.reason}", "waiting"
-        case EvaluationCompleted():
-            return (
-                f"{event.verdict.replace('-', ' ')}. {event.sentence}",
-                "good" if event.verdict == "passed" else "bad",
-            )
-        case EvaluationFailed():
-            return f"could not be judged: {event.reason}", "bad"
-    raise TypeError(f"{event.name()} is no step of a turn")

@@ -1,8 +1,6 @@
 """Live: what the model answers now, and the place to say where it is wrong."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
 
@@ -10,14 +8,18 @@ from services.chassis.client import whoami
 from webapp import shared
 from webapp.read_models.live import LiveView, Prediction
 from webapp.read_models.turn import Step
-from webapp.subscription import Link, Subscription
+from webapp.subscription import Subscription
 from webapp.tile import Desk, tile
-from webapp.words import clock, mix, percent, plain, short
+from webapp.views import parts
+from webapp.words import mix, percent, plain, short
 
-_REFRESH_S = 1.0
 _HELD_AT = "live.held_at"
-_TONES = {"good": "green", "bad": "red", "busy": "blue", "waiting": "gray"}
-_ICONS = {"good": "check_circle", "bad": "cancel", "busy": "progress_activity", "waiting": "schedule"}
+_STYLE = (
+    ".st-key-tiles [class*=st-key-tile-]{padding:.6rem}"
+    "[class*=st-key-choices-] button,[class*=st-key-change-] button{padding:.25rem .6rem;min-height:2.25rem}"
+    ".st-key-tiles img,[class*=st-key-gone-]{aspect-ratio:1;object-fit:contain}"
+    "[class*=st-key-gone-]{background:rgba(128,128,128,.12);border-radius:.25rem}"
+)
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Wanted:
 
 def show() -> None:
     """The page. What the user chooses is drawn when it is chosen, the rest once a second."""
-    _style()
+    parts.style(_STYLE)
     live = shared.subscription()
     projects = live.projects()
     with st.container(horizontal=True, vertical_alignment="center", key="header"):
@@ -65,10 +67,10 @@ def show() -> None:
     )
 
 
-@st.fragment(run_every=_REFRESH_S)
+@st.fragment(run_every=parts.REFRESH_S)
 def _no_project(drawn_for: tuple[str, ...]) -> None:
     live = shared.subscription()
-    _link(live.link())
+    parts.link_told(live.link())
     if live.projects() != drawn_for:
         st.rerun()
     if live.link().up:
@@ -79,13 +81,14 @@ def _no_project(drawn_for: tuple[str, ...]) -> None:
         )
 
 
-@st.fragment(run_every=_REFRESH_S)
+@st.fragment(run_every=parts.REFRESH_S)
 def _board(wanted: Wanted, projects: tuple[str, ...], classes: tuple[str, ...]) -> None:
     live = shared.subscription()
     view = live.view(wanted.project)
     if (live.projects(), view.classes) != (projects, classes):
         st.rerun()
-    _link(live.link())
+    parts.link_told(live.link())
+    parts.trouble_told(live.letters())
     _turn(view.turn)
     _numbers(view)
     if view.predictions:
@@ -94,21 +97,12 @@ def _board(wanted: Wanted, projects: tuple[str, ...], classes: tuple[str, ...]) 
         _no_predictions(live, wanted.project, view)
 
 
-def _link(link: Link) -> None:
-    if link.up:
-        return
-    words = plain(link.words[:1].upper() + link.words[1:].rstrip("."))
-    if link.since:
-        words += f". What is shown is from {clock(link.since, _now(), _zone())}; it goes on by itself."
-    st.warning(words, icon=":material/cloud_off:")
-
-
 def _turn(steps: tuple[Step, ...]) -> None:
     told = []
     for step in steps:
-        tone = "gray" if step.earlier else _TONES[step.tone]
+        tone = "gray" if step.earlier else parts.TONES[step.tone]
         words = plain(short(step.words, 160)) + (" (turn before)" if step.earlier else "")
-        told.append(f":{tone}[:material/{_ICONS[step.tone]}:] **{step.name}** {words}")
+        told.append(f":{tone}[:material/{parts.ICONS[step.tone]}:] **{step.name}** {words}")
     if told:
         st.markdown(" :gray[→] ".join(told))
 
@@ -158,8 +152,8 @@ def _tiles(live: Subscription, wanted: Wanted, view: LiveView) -> None:
         shared.pictures(),
         wanted.heat_maps,
         wanted.given_by,
-        _now(),
-        _zone(),
+        parts.now(),
+        parts.zone(),
     )
     pages = -(-len(fitting) // size)
     page = min(page, pages)
@@ -180,29 +174,3 @@ def _held(fitting: tuple[Prediction, ...], *, hold: bool) -> tuple[Prediction, .
     if newer := len(fitting) - len(kept):
         st.caption(f":material/pause_circle: {newer:,} newer, shown when you let go or turn to page 1.")
     return kept
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-def _zone() -> tzinfo:
-    try:
-        return ZoneInfo(st.context.timezone or "UTC")
-    except ZoneInfoNotFoundError:
-        return UTC
-
-
-def _style() -> None:
-    st.html(
-        "<style>"
-        ".block-container{padding:3rem 2rem 2rem}"
-        "@media(max-width:640px){.block-container{padding:4rem 1rem 2rem}}"
-        ".st-key-tiles [class*=st-key-tile-]{padding:.6rem}"
-        "[class*=st-key-choices-] button,[class*=st-key-change-] button{padding:.25rem .6rem;min-height:2.25rem}"
-        ".st-key-tiles img,[class*=st-key-gone-]{aspect-ratio:1;object-fit:contain}"
-        # Streamlit greys out what it draws again; once a second that would be a flicker.
-        "[data-stale=true]{opacity:1!important}"
-        "[class*=st-key-gone-]{background:rgba(128,128,128,.12);border-radius:.25rem}"
-        "</style>"
-    )

@@ -40,7 +40,7 @@ def parse_card(text: str, source: str) -> ScopeCard:
     if not isinstance(rows, dict):
         raise BadInput(f"{source} is no scope card: it needs rows such as project: and data:")
     try:
-        return ScopeCard.model_validate(rows)
+        return ScopeCard.model_validate(rows, extra="forbid")
     except ValidationError as error:
         raise BadInput(f"{source}: {explain(error)}") from None
 

@@ -1,7 +1,6 @@
 """The story of the demo: the whole loop, twice round, on real photographs of solar cells, told as it happens."""
 
 import asyncio
-from base64 import b64encode
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
@@ -17,11 +16,11 @@ from contracts.events.feedback import FeedbackGiven, FeedbackRejected
 from contracts.events.image import ImageAdded, ImageRejected
 from contracts.events.label import LabelSubmitted
 from contracts.events.model import ModelPromoted
-from contracts.events.prediction import PredictionCompleted, PredictionFailed, PredictionRequested
+from contracts.events.prediction import PredictionCompleted, PredictionFailed
 from contracts.events.project import ProjectDefined
 from contracts.events.training import TrainingFailed, TrainingProgressed
 from contracts.project import ScopeCard
-from services.chassis.client import Client
+from services.chassis.client import Client, request_for
 from services.cli.datasets import LabelledImage
 from services.cli.demo.turns import Said, Turn, turns_of
 from services.cli.importing import add_images
@@ -154,7 +153,7 @@ class Demo:
     async def _predict(self, images: Sequence[LabelledImage]) -> None:
         with self._show("answered", len(images)) as advance:
             for image in images:
-                request = PredictionRequested(image_base64=b64encode(image.encoded).decode(), metadata=image.metadata)
+                request = await request_for(self.client.blobs, image.encoded, image.metadata)
                 await self.client.say(request, project=self.project)
             for seen in range(1, len(images) + 1):
                 await self.until(partial(self._answered, seen), "an answer")

@@ -14,7 +14,7 @@ from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 from contracts.telemetry import GOLDEN_CHECK, TRITON_LOAD
-from services.chassis.errors import Retry
+from services.chassis.errors import Away
 from services.chassis.telemetry import span
 from services.deployer.model_config import DIGEST
 from services.deployer.ports import ModelRefused
@@ -67,7 +67,7 @@ class TritonNodes:
         self._clients.clear()
 
     async def all_live(self) -> bool:
-        """Whether every node answers. Raises Retry when one cannot be reached."""
+        """Whether every node answers. Raises Away when one cannot be reached."""
         for node in self.names:
             with self._reaching(node):
                 if not await self._client(node).is_server_live(client_timeout=self._call_timeout_s):
@@ -127,11 +127,11 @@ class TritonNodes:
 
     @contextmanager
     def _reaching(self, node: str) -> Iterator[None]:
-        """Tell a node that is away (`Retry`) from a model that is no good (`ModelRefused`)."""
+        """Tell a node that is away (`Away`) from a model that is no good (`ModelRefused`)."""
         try:
             yield
         except InferenceServerException as error:
             text = " ".join(str(error.message()).split())
             if error.status() in _AWAY:
-                raise Retry(f"Triton node {node} at {self._addresses[node]} does not answer: {text}") from error
+                raise Away(f"Triton node {node} at {self._addresses[node]} does not answer: {text}") from error
             raise ModelRefused(f"{node} says: {text}") from error

@@ -6,7 +6,7 @@ from typing import Any, Protocol, cast
 
 from contracts.telemetry import EVALUATION_RUN
 from services.chassis.child import ChildFailed
-from services.chassis.errors import Retry
+from services.chassis.errors import Away, Retry
 from services.chassis.telemetry import span
 from services.evaluator.job import Compared, Job, Places
 from services.evaluator.ports import CannotJudge
@@ -44,5 +44,5 @@ class TorchProcess:
             except ChildFailed as failed:
                 if failed.rejected:
                     raise CannotJudge(failed.reason) from failed
-                raise Retry(failed.reason) from failed
+                raise (Away if failed.away else Retry)(failed.reason) from failed
         raise Retry("the child process ended without a result")

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import binascii
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -43,12 +42,10 @@ class BlobPictures:
 
     def _open(self, image_base64: str | None, image_uri: str | None, max_side: int) -> Picture:
         try:
-            data = self._blobs.read(image_uri) if image_uri else base64.b64decode(image_base64 or "", validate=True)
+            data = self._blobs.read(image_uri) if image_uri else _decoded(image_base64 or "")
             pixels = images.decode(data)
         except (BlobMissing, images.BadImage) as error:
             raise Unanswerable(str(error)) from error
-        except binascii.Error as error:
-            raise Unanswerable(f"image_base64 is not base64: {error}") from error
         _, height, width = pixels.shape
         return Picture(data, image_uri, images.shrink(pixels, max_side), width, height)
 
@@ -59,3 +56,10 @@ class BlobPictures:
         sha256 = uri.removeprefix("blob://").split(".")[0]
         image = ImageRef(uri=uri, sha256=sha256, width=picture.width, height=picture.height)
         return image, self._blobs.put(images.encode_png(heat_map), "png")
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError as error:  # binascii's own is one, and a letter outside ASCII raises a plain one
+        raise Unanswerable(f"image_base64 is not base64: {error}") from error

@@ -5,6 +5,8 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
+from services.chassis.errors import Away
+from services.chassis.mlflow_away import why_away
 from services.registry.domain import Aliases
 from services.registry.ports import NoSuchRun, NoSuchVersion
 
@@ -33,7 +35,7 @@ class MlflowRegistry:
         await asyncio.to_thread(self._client)
 
     async def answers(self) -> bool:
-        """Whether the server answers; raises its error when it does not."""
+        """Whether the server answers; raises Away when it does not."""
         await self._call(lambda client: client.search_registered_models(max_results=1))
         return True
 
@@ -74,6 +76,11 @@ class MlflowRegistry:
                 project, source, run_id, tags=tags, description=description, await_creation_for=0
             )
         )
+        # Looked at once more: another replica may have made one meanwhile, when this one stood still. The older stays.
+        found = await self.find(project, run_id, tags["loopline.model_sha256"])
+        if found and found[0] < int(made.version):
+            await self._call(lambda client: client.delete_model_version(project, made.version))
+            return found[0]
         return int(made.version)
 
     async def aliases(self, project: str) -> Aliases:
@@ -101,7 +108,16 @@ class MlflowRegistry:
             raise
 
     async def _call(self, ask: "Callable[[MlflowClient], T]") -> T:
-        return await asyncio.to_thread(lambda: ask(self._client()))
+        return await asyncio.to_thread(self._asked, ask)
+
+    def _asked(self, ask: "Callable[[MlflowClient], T]") -> T:
+        client = self._client()
+        try:
+            return ask(client)
+        except Exception as error:
+            if why := why_away(error, lambda: client.search_registered_models(max_results=1)):
+                raise Away(f"MLflow at {self._url} {why}") from error
+            raise
 
     def _client(self) -> "MlflowClient":
         if self._made is None:

@@ -1,21 +1,25 @@
 """MLflow: one run for each piece of work, found again by its claim."""
 
 import tempfile
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import requests
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 
-from services.chassis.errors import Rejected, Retry
+from services.chassis.errors import Away, Rejected, Retry
+from services.chassis.mlflow_away import why_away
 
 CLAIM_TAG = "loopline.claim"
 FAILED_TAG = "loopline.failed_because"
 _CONTEXT_TAG = "mlflow.data.context"
+# A message that is not kept alive is another trainer's after 15 s; a call of MLflow takes a tenth of a second.
+_STOOD_STILL_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -48,16 +52,28 @@ class MlflowRuns:
         """
         with self._answering():
             experiment_id = self._experiment(facts.project)
-            found = self._client.search_runs([experiment_id], f"tags.`{CLAIM_TAG}` = '{facts.claim}'", max_results=1)
-            if found:
+            looked_s = time.monotonic()
+            if found := self._found(experiment_id, facts.claim):
                 run_id = str(found[0].info.run_id)
                 self._client.update_run(run_id, status="RUNNING")
                 if FAILED_TAG in found[0].data.tags:
                     self._client.delete_tag(run_id, FAILED_TAG)
                 return run_id
             tags = {**facts.tags, CLAIM_TAG: facts.claim}
-            run = self._client.create_run(experiment_id, start_time=now_ms, tags=tags, run_name=facts.name)
-            return str(run.info.run_id)
+            made = str(
+                self._client.create_run(experiment_id, start_time=now_ms, tags=tags, run_name=facts.name).info.run_id
+            )
+            if time.monotonic() - looked_s < _STOOD_STILL_S:
+                return made
+            # This process stood still between the look and the run, and another trainer may have begun: its run stays.
+            for other in self._found(experiment_id, facts.claim):
+                if other.info.run_id != made:
+                    self._client.delete_run(made)
+                    return str(other.info.run_id)
+            return made
+
+    def _found(self, experiment_id: str, claim: str) -> Sequence[Run]:
+        return list(self._client.search_runs([experiment_id], f"tags.`{CLAIM_TAG}` = '{claim}'", max_results=2))
 
     def complete(
         self,
@@ -126,4 +142,6 @@ class MlflowRuns:
         try:
             yield
         except (MlflowException, requests.RequestException, OSError) as error:
+            if why := why_away(error, lambda: self._client.search_experiments(max_results=1)):
+                raise Away(f"MLflow at {self._url} {why}") from error
             raise Retry(f"MLflow at {self._url} does not do what is asked: {str(error)[:500]}") from error

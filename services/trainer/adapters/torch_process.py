@@ -7,7 +7,7 @@ from typing import Any, Protocol, cast
 
 from contracts.telemetry import TRAINING_RUN
 from services.chassis.child import ChildFailed
-from services.chassis.errors import Retry
+from services.chassis.errors import Away, Retry
 from services.chassis.telemetry import span
 from services.trainer.job import Job, Made, Places
 from services.trainer.ports import CannotTrain, Step
@@ -20,6 +20,7 @@ def worker_env(mlflow_timeout_s: int) -> dict[str, str]:
     return {
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": str(mlflow_timeout_s),
+        "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     }
@@ -74,4 +75,4 @@ class TorchProcess:
             except ChildFailed as failed:
                 if failed.rejected:
                     raise CannotTrain(failed.reason) from failed
-                raise Retry(failed.reason) from failed
+                raise (Away if failed.away else Retry)(failed.reason) from failed

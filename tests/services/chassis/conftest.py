@@ -13,6 +13,7 @@ from services.chassis.client import Client
 from services.chassis.connection import connect
 from services.chassis.provisioning import provision
 from services.chassis.settings import Settings
+from tests.eventually import eventually
 from tests.servers import running
 
 
@@ -20,7 +21,8 @@ from tests.servers import running
 async def settings(tmp_path: Path) -> AsyncIterator[Settings]:
     """Settings that point to a nats-server with the topology on it and nothing else."""
     port = servers.free_port()
-    with running(servers.nats(tmp_path / "nats", port, "loopline", "only-for-tests"), tmp_path / "nats.log"):
+    authorization = {"user": "loopline", "password": "only-for-tests"}
+    with running(servers.nats(tmp_path / "nats", port, authorization), tmp_path / "nats.log"):
         found = Settings(
             nats_url=f"nats://{servers.HOST}:{port}",
             nats_user="loopline",
@@ -51,7 +53,12 @@ def run() -> Run:
 
     @asynccontextmanager
     async def running_service(service: Service) -> AsyncIterator[Service]:
+        def has_started() -> None:
+            assert service.health._running
+
         async with service.app().start_lifespan_context():
+            # FastStream goes on starting behind this, and a service that is stopped halfway ends in errors.
+            await eventually(has_started)
             yield service
 
     return running_service

@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 from services.chassis.child import Report, serve
-from services.chassis.errors import Rejected
+from services.chassis.errors import Away, Rejected
 
 
 def handle(job: dict[str, Any], report: Report) -> dict[str, Any]:
@@ -14,6 +14,8 @@ def handle(job: dict[str, Any], report: Report) -> dict[str, Any]:
     match job["do"]:
         case "reject":
             raise Rejected("no such class")
+        case "away":
+            raise Away("MLflow is away")
         case "fail":
             raise RuntimeError("boom")
         case "die":

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from services.chassis.blobs import BlobMissing, Blobs, Cache
+from services.chassis.errors import Away
 
 
 def test_the_same_bytes_are_one_blob(tmp_path: Path) -> None:
@@ -31,6 +32,36 @@ def test_a_blob_whose_bytes_were_changed_is_not_given_out(tmp_path: Path) -> Non
 def test_what_is_not_in_the_store_is_refused_with_its_name(tmp_path: Path, uri: str) -> None:
     with pytest.raises(BlobMissing, match="blob"):
         Blobs(str(tmp_path)).read(uri)
+
+
+def test_a_folder_that_is_away_is_waited_for_and_not_made_anew(tmp_path: Path) -> None:
+    root = tmp_path / "blobs"
+    ref = Blobs(str(root)).put(b"abc")
+    blobs = Blobs(str(root), make=False)
+    root.rename(tmp_path / "away")
+    for ask in (lambda: blobs.read(ref.uri), lambda: blobs.exists(ref.uri), lambda: blobs.put(b"new")):
+        with pytest.raises(Away, match=r"blobs of the blob store is not there: mount its disk"):
+            ask()
+    assert not root.exists()
+    (tmp_path / "away").rename(root)
+    assert blobs.read(ref.uri) == b"abc"
+    assert blobs.read(blobs.put(b"new").uri) == b"new"
+
+
+def test_an_object_store_that_cannot_be_reached_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    class NoConnection(Exception):
+        """As botocore's: no OSError."""
+
+    NoConnection.__module__ = "botocore.exceptions"
+    errors: list[Exception] = [NoConnection("no connection"), OSError("slow down"), ValueError("a bug of ours")]
+
+    def fails(*_: object, **__: object) -> bytes:
+        raise errors.pop(0)
+
+    monkeypatch.setattr("fsspec.implementations.memory.MemoryFileSystem.cat_file", fails)
+    for expected in (Away, Away, ValueError):
+        with pytest.raises(expected):
+            Blobs("memory://bucket/prefix").read("blob://" + "0" * 64)
 
 
 def test_an_object_store_has_no_paths_and_works_the_same() -> None:

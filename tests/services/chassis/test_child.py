@@ -1,4 +1,7 @@
 import asyncio
+import json
+import os
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from typing import Any
@@ -31,14 +34,20 @@ async def test_one_child_does_job_after_job_and_reports_progress(child: WarmChil
 
 
 @pytest.mark.parametrize(
-    ("do", "rejected", "word"), [("reject", True, "^no such class$"), ("fail", False, "boom"), ("die", False, "died")]
+    ("do", "kind", "word"),
+    [
+        ("reject", (True, False), "^no such class$"),
+        ("away", (False, True), "^MLflow is away$"),
+        ("fail", (False, False), "boom"),
+        ("die", (False, False), "died"),
+    ],
 )
 async def test_a_failed_job_says_why_and_the_next_one_is_done(
-    child: WarmChild, do: str, rejected: bool, word: str
+    child: WarmChild, do: str, kind: tuple[bool, bool], word: str
 ) -> None:
     with pytest.raises(ChildFailed, match=word) as failed:
         await answers(child, do=do)
-    assert failed.value.rejected is rejected
+    assert (failed.value.rejected, failed.value.away) == kind
     assert (await answers(child, do="echo", echo=1))[-1]["result"]["echo"] == 1
 
 
@@ -76,3 +85,24 @@ async def test_a_child_ends_with_its_parent_even_in_mid_work() -> None:
         assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
     await eventually(gone)
+
+
+def test_a_child_whose_parent_died_before_it_was_tied_to_it_does_not_do_the_job_that_waits() -> None:
+    gone = {**os.environ, "LOOPLINE_CHILD_OF": str(2**22 + 1)}  # no process has such a number
+    job = json.dumps({"do": "echo"})
+    ended = subprocess.run([sys.executable, "-m", MODULE], input=job, env=gone, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "the parent died" in ended.stderr
+
+
+def test_a_child_that_nobody_listens_to_ends_in_the_middle_of_its_job() -> None:
+    ours = {**os.environ, "LOOPLINE_CHILD_OF": str(os.getpid())}
+    child = subprocess.Popen([sys.executable, "-m", MODULE], env=ours, text=True, stdin=-1, stdout=-1, stderr=-1)
+    assert child.stdin
+    assert child.stdout
+    assert child.stderr
+    child.stdout.close()
+    child.stdin.write(json.dumps({"do": "hang"}) + "\n")
+    child.stdin.flush()
+    assert child.wait(60) == 1
+    assert "Traceback" not in child.stderr.read()

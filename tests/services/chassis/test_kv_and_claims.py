@@ -119,3 +119,13 @@ async def test_a_job_that_fails_is_done_again(settings: Settings, run: Run) -> N
 
     async with run(service):
         await eventually(went_on)
+
+
+async def test_the_unfinished_claims_of_a_pattern_are_known_with_their_owners(client: Client) -> None:
+    claims = Claims(client.bucket(CLAIMS))
+    for key, owner in (("train.solar.a", "LOOP:1"), ("train.solar.b", "LOOP:2"), ("train.solar-2.c", "LOOP:3")):
+        await claims.take(key, owner)
+    await claims.finish("train.solar.b", "LOOP:2", {})
+    assert await claims.held("train.solar.*") == {"train.solar.a": "LOOP:1"}
+    await claims.release("train.solar.a", "LOOP:1")
+    assert await claims.held("train.solar.*") == {}

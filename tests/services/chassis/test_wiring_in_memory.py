@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import pytest
 from faststream.nats import TestNatsBroker
-from faststream.nats.annotations import NatsMessage
+from faststream.nats.message import NatsMessage
 
 from contracts.envelope import Envelope
 from contracts.events.base import Event
@@ -37,7 +37,10 @@ async def test_what_a_handler_returns_is_said_on_its_subject_with_its_cause() ->
     broker = service.wire_in_memory()
     said: list[tuple[str, dict[str, str]]] = []
 
-    @broker.subscriber("loopline.*.prediction.failed", stream="PREDICTIONS")
+    async def whole(message: NatsMessage) -> NatsMessage:
+        return message
+
+    @broker.subscriber("loopline.*.prediction.failed", stream="PREDICTIONS", decoder=whole)
     async def listen(message: NatsMessage) -> None:
         said.append((json.loads(message.body)["reason"], dict(message.headers)))
 

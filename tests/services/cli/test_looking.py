@@ -16,6 +16,7 @@ from contracts.events.prediction import (
     PredictionRequested,
     Timings,
 )
+from tests.letters import letter
 from tests.services.cli.world import FakeClient, defined, png, refused, run
 from tests.services.registry.world import evaluation, model_version
 
@@ -116,10 +117,12 @@ def test_status_shows_the_newest_fact_of_each_stage(tmp_path: Path) -> None:
     assert stages["dataset"] is None
     assert stages["model"]["type"] == "loopline.model.promoted.v1"
     assert answer["consumers"] == [{"durable": "trainer-training", "pending": 3, "unacked": 1, "redelivered": 0}]
-    assert answer["dead_letters"] == 2
+    assert answer["dead_letters"] == 0
     shown = run(client, "status").out
     assert "version 1 is the champion" in shown
-    assert "dead letters: 2" in shown
+    assert "no dead letters" in shown
+    client.dead.letters[7] = letter(7)
+    assert "dead letters: 1 (loopline dead list)" in run(client, "status").out
 
 
 def test_status_of_an_empty_bus_says_how_to_begin(tmp_path: Path) -> None:
@@ -143,3 +146,17 @@ def test_models_tells_which_version_serves_and_why(tmp_path: Path) -> None:
     assert [(row["version"], row["state"]) for row in rows] == [(3, "registered"), (2, "serves"), (1, "served")]
     assert (rows[1]["accuracy"], rows[1]["why"]) == (0.8, "gates: all 3 gates passed")
     assert "80.0% (70.0% to 90.0%)" in run(client, "models").out
+
+
+def test_status_says_which_services_are_missing_and_which_streams_fill_up(tmp_path: Path) -> None:
+    client = defined(tmp_path)
+    away, full = run(client, "status", "--json").json["trouble"]
+    assert away == "not running: deployer"
+    assert full.startswith("LOOP: 90% of 100 B are used, and when it is full who speaks has to wait")
+    assert full in run(client, "status").out
+
+
+def test_services_are_shown_with_those_that_are_missing(tmp_path: Path) -> None:
+    shown = run(FakeClient(tmp_path), "services").out
+    assert "host/trainer" in shown
+    assert any("deployer" in line and "does not answer" in line for line in shown.splitlines())

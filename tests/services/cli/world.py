@@ -15,15 +15,47 @@ from contracts.envelope import Envelope, derive_id
 from contracts.events.base import Event
 from contracts.events.prediction import PredictionCompleted, PredictionFailed, PredictionRequested
 from contracts.events.project import ProjectDefined
+from contracts.topology import SERVICES
 from services.chassis.blobs import Blobs
 from services.chassis.client import ConsumerState
+from services.chassis.dead import Chosen, DeadLetter, NoSuchLetter
 from services.chassis.images import encode_png
+from services.chassis.limits import Fill
+from services.chassis.presence import Alive
 from services.cli.app import app
 from services.cli.session import Session
 from services.cli.settings import CliSettings
 
 E = TypeVar("E", bound=Event)
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+class FakeDeadLetters:
+    """Dead letters by number. `ways` remembers which way each one went, and why."""
+
+    def __init__(self) -> None:
+        self.letters: dict[int, DeadLetter] = {}
+        self.ways: list[tuple[int, str]] = []
+
+    async def read(self, chosen: Chosen) -> AsyncIterator[DeadLetter]:
+        for letter in list(self.letters.values()):
+            if chosen.takes(letter):
+                yield letter
+
+    async def find(self, id_: int) -> DeadLetter:
+        if id_ not in self.letters:
+            raise NoSuchLetter(f"there is no dead letter {id_}")
+        return self.letters[id_]
+
+    async def replay(self, id_: int, by: str) -> DeadLetter:
+        letter = await self.find(id_)
+        self.ways.append((id_, "replayed"))
+        return self.letters.pop(letter.id)
+
+    async def discard(self, id_: int, why: str, by: str) -> DeadLetter:
+        letter = await self.find(id_)
+        self.ways.append((id_, why))
+        return self.letters.pop(letter.id)
 
 
 @dataclass
@@ -37,6 +69,7 @@ class FakeClient:
 
     def __post_init__(self) -> None:
         self.blobs = Blobs(str(self.root / "blobs"))
+        self.dead = FakeDeadLetters()
 
     async def say(self, event: Event, *, project: str, cause: Envelope | None = None) -> Envelope:
         time = NOW + timedelta(seconds=len(self.said))
@@ -76,8 +109,14 @@ class FakeClient:
     async def consumers(self) -> list[ConsumerState]:
         return [ConsumerState("trainer-training", 3, 1, 0)]
 
+    async def alive(self) -> list[Alive]:
+        return [Alive(name, name, "1.2.3", f"host/{name}", "", "", "") for name in SERVICES if name != "deployer"]
+
+    async def fills(self) -> list[Fill]:
+        return [Fill("LOOP", 10, 90, 100), Fill("DEAD", 1, 1, 100)]
+
     async def dead_count(self) -> int:
-        return 2
+        return len(self.dead.letters)
 
     def all(self, event_type: type[E]) -> list[E]:
         return [event for event, _ in self.said if isinstance(event, event_type)]

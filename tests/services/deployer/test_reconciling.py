@@ -31,6 +31,7 @@ async def test_node_that_is_away_holds_up_no_other() -> None:
     with pytest.raises(NotReconciled, match="a does not answer"):
         await world.reconciled()
     assert world.on_nodes == {"a": [], "b": ["solar-v1", "solar-v2"]}
+    assert world.nodes.calls_in_vain == 1, "each may take as long as the time-out"
 
 
 async def test_new_node_takes_traffic_once_it_has_both_versions() -> None:

@@ -14,7 +14,7 @@ from contracts.envelope import Envelope, derive_id
 from contracts.events.base import BlobRef, Event
 from contracts.events.model import ModelApproved, ModelVersion
 from contracts.events.training import TrainedModel
-from services.chassis.errors import Rejected, Retry
+from services.chassis.errors import Away, Rejected, Retry
 from services.chassis.heard import Heard
 from services.deployer.handlers import on_model_approved
 from services.deployer.model_config import DIGEST
@@ -76,6 +76,7 @@ class Nodes:
     refuses: dict[bytes, str] = field(default_factory=dict)
     answers: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     loads: list[tuple[str, str]] = field(default_factory=list)
+    calls_in_vain: int = 0
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -84,7 +85,8 @@ class Nodes:
     def _reach(self, node: str) -> None:
         self.steps.take()
         if node in self.away:
-            raise Retry(f"Triton node {node} does not answer")
+            self.calls_in_vain += 1
+            raise Away(f"Triton node {node} does not answer")
 
     async def digest(self, node: str, model: str) -> str | None:
         self._reach(node)

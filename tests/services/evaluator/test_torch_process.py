@@ -8,7 +8,7 @@ import pytest
 from contracts.events.base import BlobRef
 from contracts.events.training import TrainedModel
 from services.chassis.child import ChildFailed
-from services.chassis.errors import Retry
+from services.chassis.errors import Away, Retry
 from services.evaluator.adapters.torch_process import TorchProcess
 from services.evaluator.job import Job, Places
 from services.evaluator.ports import CannotJudge
@@ -27,9 +27,12 @@ class FailingChild:
         yield {}
 
 
-@pytest.mark.parametrize(("rejected", "error"), [(True, CannotJudge), (False, Retry)])
-async def test_what_no_repetition_mends_is_told_apart_from_what_it_may(rejected: bool, error: type[Exception]) -> None:
-    process = TorchProcess(FailingChild(ChildFailed("it is so", rejected)), Places(blobs_root="b", kept_root="k"))
+@pytest.mark.parametrize(("kind", "error"), [("rejected", CannotJudge), ("away", Away), ("", Retry)])
+async def test_what_no_repetition_mends_is_told_apart_from_what_it_may(kind: str, error: type[Exception]) -> None:
+    process = TorchProcess(
+        FailingChild(ChildFailed("it is so", rejected=kind == "rejected", away=kind == "away")),
+        Places(blobs_root="b", kept_root="k"),
+    )
     with pytest.raises(error, match="it is so"):
         await process.compare(JOB)
 

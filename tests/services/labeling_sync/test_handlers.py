@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -122,6 +123,18 @@ async def test_a_project_that_was_deleted_by_hand_is_made_anew() -> None:
     assert (world.labelling.projects_made, len(world.labelling.tasks)) == (2, 1)
 
 
+async def test_a_project_whose_maker_died_can_be_made_anew_like_any_other() -> None:
+    world = solar()
+    defined = ProjectDefined(card=card())
+    died = heard(defined, 1)
+    await world.claims.take("label-studio-project.solar", died.owner)
+    await world.labelling.create_project(card())
+    await on_project_defined(defined, replace(died, tries=2), ports=world.ports)
+    world.labelling.project_id = None
+    await added(world, 1, 2)
+    assert world.labelling.projects_made == 2
+
+
 async def test_feedback_on_an_image_without_a_task_makes_one_that_only_trains() -> None:
     number = number_where(lambda sha256: not is_drawn(sha256, 0.05))
     world = solar()
@@ -186,6 +199,16 @@ async def test_a_wish_freezes_the_labels_once_whatever_the_policy() -> None:
     assert isinstance(nothing, DatasetRejected)
     assert "since dataset version 1" in nothing.checks[0].sentence
     assert "loopline train --again" in nothing.checks[0].sentence
+
+
+async def test_a_wish_that_is_delivered_again_has_the_answer_that_it_had() -> None:
+    world = solar()
+    await two_labels(world)
+    first = await requested(world, 10)
+    await world.bus.say(first, project=PROJECT)
+    assert await requested(world, 10) == first
+    world.labelling.label(1, "bad")
+    assert await requested(world, 10) == first
 
 
 async def test_a_changed_label_is_a_new_version_also_when_it_is_changed_back() -> None:

@@ -7,9 +7,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from services.chassis.errors import Rejected, Retry
+from services.chassis.errors import Away, Rejected, Retry
 from services.labeling_sync.adapters.label_studio.http import Http, NotThere, There
-from services.labeling_sync.ports import Away
 
 HANGS_UP = 0
 
@@ -35,10 +34,10 @@ class Server:
 
 
 @asynccontextmanager
-async def talking_to(server: Server, patience_s: float = 0) -> AsyncIterator[Http]:
+async def talking_to(server: Server) -> AsyncIterator[Http]:
     listening = await asyncio.start_server(server.answer, "127.0.0.1", 0)
     port = listening.sockets[0].getsockname()[1]
-    http = Http(f"http://127.0.0.1:{port}/", "secret", timeout_s=5, patience_s=patience_s)
+    http = Http(f"http://127.0.0.1:{port}/", "secret", timeout_s=5)
     try:
         yield http
     finally:
@@ -54,9 +53,8 @@ async def talking_to(server: Server, patience_s: float = 0) -> AsyncIterator[Htt
         (401, Away, "LOOPLINE_LABEL_STUDIO_TOKEN"),
         (404, NotThere, "/api/x"),
         (409, There, "/api/x"),
-        (500, Retry, "500"),
         (503, Away, "overloaded or starting"),
-        (HANGS_UP, Retry, "got no answer"),
+        (HANGS_UP, Away, "got no answer"),
     ],
 )
 async def test_each_answer_has_its_meaning_and_is_asked_for_once(
@@ -70,13 +68,16 @@ async def test_each_answer_has_its_meaning_and_is_asked_for_once(
     assert server.token == "Authorization: Token secret"
 
 
-async def test_a_call_with_patience_waits_until_the_server_is_back(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO")
-    server = Server(503, 503)
-    async with talking_to(server, patience_s=30) as http:
-        assert (await http.call("GET", "/api/x"))["detail"]
-    assert server.requests == 3
-    told = [record.message for record in caplog.records if record.name.endswith("label_studio.http")]
-    assert len(told) == 2
-    assert "overloaded or starting; goes on when that is mended" in told[0]
-    assert told[1] == "Label Studio is back"
+@pytest.mark.parametrize(
+    ("then", "error", "text"),
+    [(200, Retry, "POST /api/x of Label Studio: 500"), (500, Away, "500 to everything"), (HANGS_UP, Away, "500 to")],
+)
+async def test_a_server_that_fails_at_the_simplest_question_too_is_away(
+    then: int, error: type[Exception], text: str
+) -> None:
+    server = Server(500, then)
+    async with talking_to(server) as http:
+        with pytest.raises(error, match=text) as raised:
+            await http.call("POST", "/api/x", body={})
+    assert raised.type is error
+    assert server.requests == 2

@@ -13,9 +13,7 @@ class Doubling:
         self.projects: dict[int, dict[str, Any]] = {}
         self._copies = copies
 
-    async def call(
-        self, method: str, path: str, *, params: Any = None, body: Any = None, patience_s: float = -1
-    ) -> Any:
+    async def call(self, method: str, path: str, *, params: Any = None, body: Any = None) -> Any:
         if method == "POST":
             for _ in range(self._copies):
                 id_ = len(self.projects) + 1

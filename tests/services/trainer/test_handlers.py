@@ -1,6 +1,7 @@
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -54,12 +55,18 @@ def heard(event: Event, id_: str = "e1", owner: str = "LOOP:7") -> Heard:
 
 
 class FakeFacts:
+    """Facts that were all said so many minutes after what is heard."""
+
     def __init__(self, *said: Event) -> None:
         self.said = list(said)
+        self.minutes_later = 0
 
     async def last(self, event_type: type[Any], project: str) -> tuple[Any, Envelope] | None:
         found = [event for event in self.said if isinstance(event, event_type)]
-        return (found[-1], envelope(found[-1], "x")) if found and project == "solar" else None
+        if not found or project != "solar":
+            return None
+        said = envelope(found[-1], "x")
+        return found[-1], replace(said, time=said.time + timedelta(minutes=self.minutes_later))
 
     async def read(self, event_type: type[Any], project: str) -> AsyncIterator[tuple[Any, Envelope, int]]:
         for seq, event in enumerate(self.said):
@@ -69,10 +76,10 @@ class FakeFacts:
 
 class FakeClaims:
     def __init__(self) -> None:
-        self.held: dict[str, dict[str, Any]] = {}
+        self.held_: dict[str, dict[str, Any]] = {}
 
     async def take(self, key: str, owner: str) -> dict[str, Any] | None:
-        value = self.held.setdefault(key, {"owner": owner})
+        value = self.held_.setdefault(key, {"owner": owner})
         if "result" in value:
             result: dict[str, Any] = value["result"]
             return result
@@ -81,11 +88,16 @@ class FakeClaims:
         return None
 
     async def finish(self, key: str, owner: str, result: dict[str, Any]) -> None:
-        self.held[key] = {"owner": owner, "result": result}
+        self.held_[key] = {"owner": owner, "result": result}
 
     async def release(self, key: str, owner: str) -> None:
-        if self.held.get(key) == {"owner": owner}:
-            del self.held[key]
+        if self.held_.get(key) == {"owner": owner}:
+            del self.held_[key]
+
+    async def held(self, keys: str) -> dict[str, str]:
+        begin = keys.removesuffix("*")
+        held = {key: value for key, value in self.held_.items() if key.startswith(begin)}
+        return {key: value["owner"] for key, value in held.items() if "result" not in value}
 
 
 class FakeTrainer:
@@ -148,7 +160,7 @@ async def test_a_second_request_for_the_same_work_gets_the_same_answer() -> None
 async def test_again_trains_once_more_for_each_request_but_not_for_its_redelivery() -> None:
     world = World()
     await world.hears(dataset(2))
-    for id_ in ("e2", "e3", "e3"):
+    for id_ in ("12", "13", "13"):
         *_, completed = await world.hears(TrainingRequested(again=True), id_=id_, owner=f"LOOP:{id_}")
     assert isinstance(completed, TrainingCompleted)
     assert completed.run_id == "run-3"
@@ -213,7 +225,7 @@ async def test_what_cannot_be_done_is_answered_before_any_work(
     assert isinstance(failed, TrainingFailed)
     assert re.search(reason, failed.reason), failed.reason
     assert world.trainer.jobs == []
-    assert world.claims.held == {}
+    assert world.claims.held_ == {}
 
 
 async def test_a_training_that_cannot_succeed_is_answered_and_gives_its_claim_back() -> None:
@@ -222,11 +234,49 @@ async def test_a_training_that_cannot_succeed_is_answered_and_gives_its_claim_ba
     assert isinstance(failed, TrainingFailed)
     assert failed.plan == world.trainer.jobs[0].plan
     assert failed.reason == "no training image shows bad: label some"
-    assert world.claims.held == {}
+    assert world.claims.held_ == {}
 
 
 async def test_a_training_that_may_succeed_later_is_no_failure_and_gives_its_claim_back() -> None:
     world = World(raises=lambda: Retry("MLflow does not answer"))
     with pytest.raises(Retry):
         await world.hears(dataset(2))
-    assert world.claims.held == {}
+    assert world.claims.held_ == {}
+
+
+@pytest.mark.parametrize(("other", "trained"), [("LOOP:3", False), ("LOOP:11", True)])
+async def test_what_a_schedule_says_is_left_out_while_an_earlier_wish_is_in_work(other: str, trained: bool) -> None:
+    world = World()
+    await world.claims.take("train.solar.another-plan", other)
+    await world.claims.take("train.solar-2.another-project", "LOOP:1")
+    facts = await world.hears(TrainingRequested(again=True, unless_training=True, why="nightly"), owner="LOOP:7")
+    if trained:
+        assert isinstance(facts[-1], TrainingCompleted)
+        return
+    (cancelled,) = facts
+    assert isinstance(cancelled, TrainingCancelled)
+    assert cancelled.reason == "another training of solar was under way"
+    await world.claims.finish("train.solar.another-plan", other, {})
+    assert isinstance(
+        (await world.hears(TrainingRequested(again=True, unless_training=True), "e2"))[-1], TrainingCompleted
+    )
+
+
+async def test_what_a_schedule_said_during_a_training_is_left_out_when_that_has_ended() -> None:
+    world = World()
+    before = await world.hears(TrainingRequested(again=True), "before")
+    world.facts.said += before
+    world.facts.minutes_later = 10
+    (cancelled,) = await world.hears(TrainingRequested(again=True, unless_training=True), "during", "LOOP:8")
+    assert isinstance(cancelled, TrainingCancelled)
+    world.facts.minutes_later = -10
+    facts = await world.hears(TrainingRequested(again=True, unless_training=True), "after", "LOOP:9")
+    assert isinstance(facts[-1], TrainingCompleted)
+
+
+async def test_a_request_that_is_handed_out_again_is_the_same_work_though_a_newer_version_was_said() -> None:
+    world = World(card(), dataset(1), dataset(2))
+    await world.hears(TrainingRequested(again=True), owner="LOOP:3")
+    world.facts.said.append(dataset(3))
+    await world.hears(TrainingRequested(again=True), owner="LOOP:3")
+    assert {job.plan.dataset_id for job in world.trainer.jobs} == {f"{2:016x}"}

@@ -8,7 +8,7 @@ import pytest
 from contracts.events.base import BlobRef
 from contracts.events.training import TrainedModel, TrainingPlan
 from services.chassis.child import ChildFailed
-from services.chassis.errors import Retry
+from services.chassis.errors import Away, Retry
 from services.trainer.adapters.torch_process import TorchProcess
 from services.trainer.job import Job, Made, Places
 from services.trainer.ports import CannotTrain, Step
@@ -64,9 +64,11 @@ async def test_steps_come_as_they_are_done_and_last_what_was_made() -> None:
     assert Places.model_validate(child.given["places"]) == PLACES
 
 
-@pytest.mark.parametrize(("rejected", "error"), [(True, CannotTrain), (False, Retry)])
-async def test_what_no_repetition_mends_is_told_apart_from_what_it_may(rejected: bool, error: type[Exception]) -> None:
-    child = FakeChild(STEP, fails=ChildFailed("no training image shows bad", rejected))
+@pytest.mark.parametrize(("kind", "error"), [("rejected", CannotTrain), ("away", Away), ("", Retry)])
+async def test_what_no_repetition_mends_is_told_apart_from_what_it_may(kind: str, error: type[Exception]) -> None:
+    child = FakeChild(
+        STEP, fails=ChildFailed("no training image shows bad", rejected=kind == "rejected", away=kind == "away")
+    )
     with pytest.raises(error, match="no training image shows bad"):
         [step async for step in TorchProcess(child, PLACES).train(JOB)]
 

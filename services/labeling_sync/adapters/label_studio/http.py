@@ -1,19 +1,14 @@
-"""Calls of Label Studio's REST API: the token, what its answers mean, and waiting while it is away."""
+"""Calls of Label Studio's REST API: the token, and what its answers mean."""
 
-import asyncio
-import logging
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 
-from services.chassis.errors import Rejected, Retry
-from services.labeling_sync.ports import Away
+from services.chassis.errors import Away, Rejected, Retry
 
-log = logging.getLogger(__name__)
-
+WHO_AM_I = "/api/current-user/whoami"
 _AWAY = (429, 502, 503, 504)
-_PAUSES_S = (0.5, 1.0, 2.0, 5.0)
 
 
 class NotThere(Exception):
@@ -25,16 +20,10 @@ class There(Exception):
 
 
 class Http:
-    """A session with one Label Studio.
+    """A session with one Label Studio. No call is repeated here: whoever repeats it looks first what is there."""
 
-    `patience_s` is how long a call waits for a server that is away or refuses the token, before it raises `Away`. A
-    call that may have had its effect is never repeated here: it raises `Retry`, and whoever repeats it looks first.
-    """
-
-    def __init__(self, url: str, token: str, *, timeout_s: float, patience_s: float) -> None:
+    def __init__(self, url: str, token: str, *, timeout_s: float) -> None:
         self.url = url.rstrip("/")
-        self._patience_s = patience_s
-        self._told = ""
         host = urlsplit(self.url).hostname or ""
         self._client = httpx.AsyncClient(
             base_url=self.url,
@@ -44,45 +33,23 @@ class Http:
             trust_env=host not in ("localhost", "127.0.0.1", "::1"),
         )
 
-    async def call(
-        self, method: str, path: str, *, params: dict[str, Any] | None = None, body: Any = None, patience_s: float = -1
-    ) -> Any:
+    async def call(self, method: str, path: str, *, params: dict[str, Any] | None = None, body: Any = None) -> Any:
         """The JSON that is answered; None where the answer is empty.
 
         Raises:
-            Away: nobody answers, or the token is refused.
+            Away: nobody answers, the token is refused, everything fails, or the answer did not come: it may have had
+                its effect.
             NotThere, There: 404, 409.
             Rejected: the server finds fault with the request; the text says with what.
-            Retry: it failed inside the server, or the answer did not come.
+            Retry: it failed inside the server.
         """
-        patience_s = self._patience_s if patience_s < 0 else patience_s
-        loop = asyncio.get_running_loop()
-        until, tries = loop.time() + patience_s, 0
-        while True:
-            try:
-                answer = await self._once(method, path, params, body)
-                if self._told:
-                    log.info("Label Studio is back")
-                    self._told = ""
-                return answer
-            except Away as away:
-                pause = _PAUSES_S[min(tries, len(_PAUSES_S) - 1)]
-                if loop.time() + pause > until:
-                    raise
-                if str(away) != self._told:
-                    log.warning("%s; goes on when that is mended", away)
-                    self._told = str(away)
-                tries += 1
-                await asyncio.sleep(pause)
-
-    async def _once(self, method: str, path: str, params: dict[str, Any] | None, body: Any) -> Any:
         try:
             response = await self._client.request(method, path, params=params, json=body)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise Away(f"Label Studio at {self.url} does not answer: is it running?") from error
         except httpx.HTTPError as error:
             what = str(error) or type(error).__name__
-            raise Retry(f"{method} {path} of Label Studio at {self.url} got no answer: {what}") from error
+            raise Away(f"{method} {path} of Label Studio at {self.url} got no answer: {what}") from error
         status = response.status_code
         if status < 300:
             return response.json() if response.content else None
@@ -97,8 +64,17 @@ class Http:
             raise NotThere(path)
         if status == 409:
             raise There(path)
+        if status >= 500 and await self._fails_at_all():
+            raise Away(f"Label Studio at {self.url} answers {status} to everything: look into its log")
         reason = f"{method} {path} of Label Studio: {status}: {_reason(response)}"
         raise Rejected(reason) if status < 500 else Retry(reason)
+
+    async def _fails_at_all(self) -> bool:
+        """Whether it fails at the simplest question, too, as it does without its database."""
+        try:
+            return (await self._client.get(WHO_AM_I)).status_code >= 500
+        except httpx.HTTPError:
+            return True
 
     async def close(self) -> None:
         """End the session."""

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 from contracts.project import ScopeCard
 from services.chassis.errors import Rejected, Retry
 from services.labeling_sync.adapters.label_studio import shapes
-from services.labeling_sync.adapters.label_studio.http import Http, NotThere, There
+from services.labeling_sync.adapters.label_studio.hooks import LabelStudioHooks
+from services.labeling_sync.adapters.label_studio.http import WHO_AM_I, Http, NotThere, There
 from services.labeling_sync.adapters.label_studio.imports import Imports
 from services.labeling_sync.adapters.label_studio.pictures import ServedPictures
 from services.labeling_sync.labels import GivenLabel, MadeTask, NewTask, Task
@@ -31,22 +32,15 @@ class LabelStudio:
     def __init__(self, http: Http, pictures: ServedPictures) -> None:
         self._http = http
         self._pictures = pictures
+        self.hooks = LabelStudioHooks(http, self.find_project)
         self._imports = Imports(self._import)
         self._ids: dict[str, int] = {}
         self._people: dict[int, str] = {}
-        self._not_ready = ""
         self._shown_versions: dict[int, str] = {}
 
     async def answers(self) -> bool:
-        """Whether it answers and takes the token."""
-        try:
-            await self._http.call("GET", "/api/current-user/whoami", patience_s=0)
-        except (Retry, Rejected, NotThere) as error:
-            if str(error) != self._not_ready:
-                log.warning("not ready: %s", error)
-            self._not_ready = str(error)
-            return False
-        self._not_ready = ""
+        """Whether it answers and takes the token; raises what is wrong when not."""
+        await self._http.call("GET", WHO_AM_I)
         return True
 
     # Projects
@@ -113,6 +107,7 @@ class LabelStudio:
             "path": str(self._pictures.folder),
             "use_blob_urls": True,
         }
+        self._pictures.check()
         try:
             await self._http.call("POST", "/api/storages/localfiles", body=storage)
         except Rejected as error:
@@ -146,24 +141,26 @@ class LabelStudio:
         found: dict[str, MadeTask] = {}
         for start in range(0, len(images), _MOST_IN_A_FILTER):
             part = list(images[start : start + _MOST_IN_A_FILTER])
-            tasks = await self._tasks(project_id, [_filter("data.sha256", "in_list", "List", part)], 2 * len(part))
+            wanted = [_filter("data.sha256", "in_list", "List", part)]
+            tasks = await self._tasks(project_id, wanted, 2 * len(part))
             # Should an image have two tasks, the older one is it.
             for task in sorted(tasks, key=lambda task: int(task["id"])):
                 found.setdefault(task["data"]["sha256"], shapes.made_task(task))
         return found
 
     async def _tasks(
-        self, project_id: int, filters: list[Any], at_most: int, fields: str = "task_only", ordering: Sequence[str] = ()
+        self, project_id: int, filters: list[Any], at_most: int, ordering: Sequence[str] = ()
     ) -> list[dict[str, Any]]:
         query = {"filters": {"conjunction": "and", "items": filters}, "ordering": list(ordering)}
-        params = {"project": project_id, "query": json.dumps(query), "page_size": at_most, "fields": fields}
+        params = {"project": project_id, "query": json.dumps(query), "page_size": at_most, "fields": "all"}
         answer = await self._http.call("GET", "/api/tasks/", params={**params, "resolve_uri": "false"})
         return list(answer["tasks"])
 
     async def _import(self, project_id: int, tasks: list[NewTask]) -> list[MadeTask]:
         """Make those of the tasks that are not there: a crash may have left some behind that nobody knows of."""
         found = await self._find(project_id, [task.sha256 for task in tasks])
-        missing = [task for task in tasks if task.sha256 not in found]
+        # An image that is wanted twice at once, as by a message that was handed out again, has one task, too.
+        missing = list({task.sha256: task for task in tasks if task.sha256 not in found}.values())
         if missing:
             made = await self._http.call(
                 "POST",
@@ -171,8 +168,11 @@ class LabelStudio:
                 params={"return_task_ids": "true"},
                 body=[shapes.new_task(task, self._pictures.url(task.uri)) for task in missing],
             )
-            for task, id_ in zip(missing, made["task_ids"], strict=True):
-                found[task.sha256] = MadeTask(id_, task.event, task.label.id if task.label else "")
+            # Looked at once more. Where its database is locked Label Studio makes tasks without their annotations, and
+            # the call of a replica that has died may have had its effect only now: then there is an older twin.
+            found |= await self._find(project_id, [task.sha256 for task in missing])
+            for id_ in set(made["task_ids"]) - {task.id for task in found.values()}:
+                await self._http.call("DELETE", f"/api/tasks/{id_}/")
             await self._show_guesses(project_id, missing)
         return [found[task.sha256] for task in tasks]
 
@@ -205,7 +205,7 @@ class LabelStudio:
                 # Not by the task's count of them, which Label Studio writes last, under load seconds later.
                 _filter("annotators", "empty", "List", False),
             ]
-            page = partial(self._tasks, filters=filters, at_most=_PAGE, fields="all", ordering=["tasks:updated_at"])
+            page = partial(self._tasks, filters=filters, at_most=_PAGE, ordering=["tasks:updated_at"])
             found = await self._in(project, page)
             once = {task["id"]: task for task in found}.values()  # one with two annotations is found twice
             fresh = [task for task in await self._read(list(once)) if seen.get(task.id) != task.updated_at]

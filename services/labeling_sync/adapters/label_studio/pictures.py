@@ -23,7 +23,10 @@ class ServedPictures:
                 f"Label Studio shows pictures only from below LOOPLINE_LABEL_STUDIO_FILES_ROOT ({self._files_root}): "
                 f"let LOOPLINE_BLOBS_ROOT ({blobs_root}) be a folder in it"
             )
-        self.folder.mkdir(parents=True, exist_ok=True)  # Label Studio accepts only what is there
+
+    def check(self) -> None:
+        """Raises Away where the folder is not there: Label Studio would not take it."""
+        self._blobs.check()
 
     def url(self, uri: str) -> str:
         """The address of a blob, on Label Studio itself."""

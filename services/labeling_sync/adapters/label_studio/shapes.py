@@ -61,9 +61,11 @@ def new_annotation(label: GivenLabel) -> dict[str, Any]:
 
 
 def made_task(task: Mapping[str, Any]) -> MadeTask:
-    """A task that was found."""
+    """A task that was found, with the label it came with if that is still on it."""
     meta = task.get("meta") or {}
-    return MadeTask(int(task["id"]), str(meta.get("event", "")), str(meta.get("label_id", "")))
+    label_id = str(meta.get("label_id", ""))
+    given = {item.get("id") for annotation in task["annotations"] for item in annotation["result"] or []}
+    return MadeTask(int(task["id"]), str(meta.get("event", "")), label_id if label_id[:10] in given else "")
 
 
 def task_of(task: Mapping[str, Any], people: Mapping[int, str]) -> Task:

@@ -1,0 +1,1 @@
+"""What `loopline doctor` looks at beside the bus."""

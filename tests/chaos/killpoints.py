@@ -1,0 +1,303 @@
+"""Where a service can die between two of its side effects: the declared list, in the order in which they are made.
+
+`tests/chaos/test_killpoints.py` dies at each point, and holds the list against what the services really do.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+NOTHING = "nothing"
+FIRST = "it is the first run"
+
+
+@dataclass(frozen=True)
+class Point:
+    """The process dies when everything before the effect `before` was made, and `before` itself was not.
+
+    `left` is what it leaves behind since the last point, `mended` what the next run finds and does.
+    """
+
+    before: str
+    left: str
+    mended: str
+
+
+@dataclass(frozen=True)
+class Handler:
+    """What a service does about one event, or by itself.
+
+    `also` are effects of another handler that runs at the same time; `at_once` says that some are made at the same
+    time as others, so that their order is a matter of chance.
+    """
+
+    service: str
+    heard: str
+    points: tuple[Point, ...]
+    also: frozenset[str] = field(default=frozenset())
+    at_once: bool = False
+
+    @property
+    def name(self) -> str:
+        """`trainer: dataset.versioned`."""
+        return f"{self.service}: {self.heard}"
+
+
+_SAID = "its ids follow from the cause: what was said before is not stored twice"
+_ACK = Point("ack", "everything is done, nobody knows", "each step finds that it was done, the same facts are said")
+
+HANDLERS = (
+    Handler(
+        "labeling-sync",
+        "project.defined",
+        (
+            Point("claim label-studio-project", NOTHING, FIRST),
+            Point("label-studio POST projects", "a claim", "its own claim; it looks and finds no project"),
+            Point("label-studio POST localfiles", "a project that shows no pictures", "it is found, and fitted"),
+            Point("finish label-studio-project", "a project, its claim open", "it is found by its title"),
+            Point("ack", "everything is done, nobody knows", "the claim names the project, nothing is changed"),
+        ),
+    ),
+    Handler(
+        "labeling-sync",
+        "project.defined, changed",
+        (
+            Point("label-studio PATCH projects", NOTHING, FIRST),
+            Point("ack", "the project asks for the new classes", "it does so already: nothing is changed"),
+        ),
+    ),
+    Handler(
+        "labeling-sync",
+        "image.added",
+        (
+            Point("claim task", NOTHING, FIRST),
+            Point("label-studio POST import", "a claim", "its own claim; it looks and finds no task"),
+            Point("label-studio PATCH projects", "a task", "the task is found by the image's sha256"),
+            Point("finish task", "a task, its claim open", "the task is found by the image's sha256"),
+            Point("ack", "everything is done, nobody knows", "the claim names the task"),
+        ),
+    ),
+    Handler(
+        "labeling-sync",
+        "feedback.given",
+        (
+            Point("claim label", NOTHING, "the claim names the image's task"),
+            Point("label-studio POST annotations", "a claim", "its own claim; it gives the label"),
+            Point("finish label", "an annotation, its claim open", "a second one of its unique id is refused"),
+            Point("ack", "everything is done, nobody knows", "the claim says that the label was given"),
+        ),
+        # The job `labels` reads the label back and says it.
+        also=frozenset(("say label.submitted", "save labels")),
+    ),
+    Handler(
+        "labeling-sync",
+        "dataset.requested",
+        (
+            Point("claim freeze", NOTHING, FIRST),
+            Point("claim dataset", "a claim on the wish", "its own claim"),
+            Point("blob parquet", "a claim on the number", "its own claim; it freezes again"),
+            Point("finish dataset", "a manifest that nobody knows", "the same labels are the same bytes: stored once"),
+            Point("save labels", "a version under its claim", "the version is said from the claim, without a look"),
+            Point("finish freeze", "labels counted as frozen", "the version is said from the claim on its number"),
+            Point("say dataset.versioned", "the answer under the wish", "it is said from the claim on the wish"),
+            Point("ack", "everything is done, nobody knows", "the same answer is said, and nothing looked at"),
+        ),
+    ),
+    Handler(
+        "labeling-sync",
+        "by itself: labels",
+        (
+            Point("say label.submitted", NOTHING, "the cursor stands where it stood: the labels are read again"),
+            Point("say label.submitted #2", "one of two labels said", _SAID),
+            Point("save labels", "labels said, the cursor behind", _SAID),
+            Point("claim dataset", "labels pending", "the policy finds them due"),
+            Point("blob parquet", "a claim of the policy", "its own claim; it freezes again"),
+            Point("finish dataset", "a manifest that nobody knows", "the same labels are the same bytes: stored once"),
+            Point("say dataset.versioned", "a version under its claim", "the version is said from the claim"),
+            Point("save labels #2", "a version said, labels still pending", "nothing is new: they count as frozen"),
+        ),
+    ),
+    Handler(
+        "labeling-sync",
+        "by itself: query",
+        (
+            Point("save predictions", NOTHING, "the window is read again"),
+            Point("say image.added", "a choice that was kept", "what was kept is said, and nothing else is chosen"),
+            Point("save predictions #2", "all said, the cursor behind", _SAID),
+        ),
+        also=frozenset(("claim task", "label-studio POST import", "label-studio PATCH projects", "finish task", "ack")),
+        at_once=True,
+    ),
+    Handler(
+        "trainer",
+        "dataset.versioned",
+        (
+            Point("claim train", NOTHING, FIRST),
+            Point("say training.started", "a claim", "its own claim"),
+            Point("say training.progressed", "a start that was said", _SAID),
+            Point("mlflow POST experiments/create", "a start that was said", "the run is looked for by its claim"),
+            Point("mlflow POST runs/create", "an experiment", "it is found by its name"),
+            Point("keep", "a run that goes on for ever", "it is found by its claim and gone on with"),
+            Point("blob pt", "kept features, a run that goes on for ever", "it is found by its claim and gone on with"),
+            Point("blob npz", "a model that nobody knows", "trained again; the run names the model that was logged"),
+            Point("mlflow POST runs/log-batch", "a run without numbers", "it is found by its claim"),
+            Point("mlflow POST runs/log-inputs", "numbers without a dataset", "the same numbers are logged over them"),
+            Point("mlflow PUT golden.npz", "a run without files", "it is found by its claim"),
+            Point("mlflow PUT model.pt", "half of the files", "they are written over"),
+            Point("mlflow POST runs/update", "a complete run that goes on for ever", "all is logged again, then ended"),
+            Point("finish train", "a finished run, its claim open", "it is found by its claim, and used"),
+            Point("say training.completed", "the result under its claim", "it is said from the claim"),
+            Point("ack", "everything is done, nobody knows", "it is said from the claim: the same fact"),
+        ),
+        at_once=True,
+    ),
+    Handler(
+        "trainer",
+        "dataset.versioned, no model possible",
+        (
+            Point(
+                "mlflow POST runs/set-tag", "a run that goes on for ever", "it is found by its claim, and fails again"
+            ),
+            Point(
+                "mlflow POST runs/update",
+                "a run with the reason, not ended",
+                "it is found by its claim, and fails again",
+            ),
+            Point("release train", "a failed run, the claim open", "it is found by its claim, and fails again"),
+            Point("say training.failed", "a failed run, no claim", "claimed again; the run is found by its claim"),
+            Point("ack", "everything is done, nobody knows", "as before; " + _SAID),
+        ),
+        also=frozenset(
+            (
+                "claim train",
+                "say training.started",
+                "say training.progressed",
+                "keep",
+                "mlflow POST experiments/create",
+                "mlflow POST runs/create",
+            )
+        ),
+        at_once=True,
+    ),
+    Handler(
+        "evaluator",
+        "training.completed",
+        (
+            Point("keep", NOTHING, FIRST),
+            Point("say evaluation.completed", "answers that are kept", "they are read instead of asked for again"),
+            Point("ack", "everything is done, nobody knows", "judged again; " + _SAID),
+        ),
+    ),
+    Handler(
+        "registry",
+        "evaluation.completed",
+        (
+            Point("claim register", NOTHING, FIRST),
+            Point("mlflow POST registered-models/create", "a claim", "its own claim; it looks and finds no version"),
+            Point("mlflow POST model-versions/create", "a model without versions", "it is found by its name"),
+            Point("finish register", "a version, its claim open", "it is found by its run and its model"),
+            Point("say model.registered", "the version under its claim", "it is said from the claim"),
+            Point("say model.approved", "a registration that was said", _SAID),
+            _ACK,
+        ),
+    ),
+    Handler(
+        "registry",
+        "deployment.completed",
+        (
+            Point("claim promote", NOTHING, FIRST),
+            Point("mlflow POST registered-models/alias", "a claim", "its own claim"),
+            Point("mlflow POST registered-models/alias #2", "`previous` set, `champion` not", "`champion` is set"),
+            Point("finish promote", "both aliases set, the claim open", "they stand right: nothing is moved"),
+            Point("say model.promoted", "both aliases set", "they are read, and the same is said"),
+            _ACK,
+        ),
+    ),
+    Handler(
+        "deployer",
+        "model.approved",
+        (
+            Point("say deployment.started", NOTHING, FIRST),
+            Point("triton load", "a start that was said", _SAID),
+            Point("save deployments", "a model without traffic", "the node has these bytes: checked, not loaded again"),
+            Point("triton unload", "the route moved, an old model left", "what the route says to unload is unloaded"),
+            Point("say deployment.completed", "the rollout is done", "what was done is kept with the route, and said"),
+            _ACK,
+        ),
+    ),
+    Handler(
+        "deployer",
+        "model.approved, refused by its golden images",
+        (
+            Point("triton unload", "a bad model without traffic", "checked again, unloaded"),
+            Point("say deployment.failed", "nothing on the node", "loaded, checked and unloaded again"),
+            Point("ack", "everything is done, nobody knows", "as before; " + _SAID),
+        ),
+        also=frozenset(("say deployment.started", "triton load")),
+    ),
+    Handler(
+        "deployer",
+        "by itself: reconcile",
+        (
+            Point("triton load", NOTHING, "the model is still missing on the node"),
+            Point("save deployments", "a model that the route does not name the node of", "the node is named"),
+        ),
+    ),
+    Handler(
+        "predictor",
+        "prediction.requested",
+        (
+            Point("blob png", NOTHING, FIRST),
+            Point("blob png #2", "the image in the store", "the same bytes are stored once"),
+            Point("say prediction.completed", "image and heat map in the store", "the same bytes are stored once"),
+            Point("ack", "everything is done, nobody knows", "answered again; " + _SAID),
+        ),
+    ),
+    Handler(
+        "deployer",
+        "any message that is refused",
+        (
+            Point("bury", NOTHING, FIRST),
+            Point("say message.dead-lettered", "a dead letter that nobody was told of", "buried once, by its position"),
+            Point("ack", "everything is done, nobody knows", "as before; " + _SAID),
+        ),
+    ),
+)
+
+
+def handler(name: str) -> Handler:
+    """The handler of that name; KeyError where there is none."""
+    return {one.name: one for one in HANDLERS}[name]
+
+
+# Where another one may act while a process stands still: what it then does must not be done a second time.
+STANDING_STILL = (
+    ("labeling-sync: project.defined", "label-studio POST projects"),
+    ("labeling-sync: image.added", "label-studio POST import"),
+    ("labeling-sync: feedback.given", "label-studio POST annotations"),
+    ("labeling-sync: dataset.requested", "finish dataset"),
+    ("trainer: dataset.versioned", "mlflow POST runs/create"),
+    ("trainer: dataset.versioned", "finish train"),
+    ("registry: evaluation.completed", "mlflow POST model-versions/create"),
+    ("registry: deployment.completed", "mlflow POST registered-models/alias #2"),
+    ("deployer: model.approved", "triton load"),
+    ("deployer: model.approved", "save deployments"),
+    ("predictor: prediction.requested", "say prediction.completed"),
+)
+
+
+def every_point() -> Iterator[tuple[Handler, Point]]:
+    """All of them, in order."""
+    for one in HANDLERS:
+        for point in one.points:
+            yield one, point
+
+
+def table() -> str:
+    """The list as the README of the chassis has it."""
+    lines = ["| service | hears | dies before | leaves behind | the next run |", "|---|---|---|---|---|"]
+    last = ""
+    for one, point in every_point():
+        service, heard = ("", "") if one.name == last else (one.service, one.heard)
+        last = one.name
+        lines.append(f"| {service} | {heard} | `{point.before}` | {point.left} | {point.mended} |")
+    return "\n".join(lines)

@@ -1,0 +1,224 @@
+"""What labeling-sync is given to do, and what must come of it."""
+
+from typing import Any
+
+from contracts.events.base import ImageRef
+from contracts.events.dataset import DatasetRequested
+from contracts.events.feedback import FeedbackGiven
+from contracts.events.image import ImageAdded
+from contracts.events.prediction import PredictionCompleted, Timings
+from contracts.events.project import ProjectDefined
+from contracts.project import ScopeCard
+from services.labeling_sync.adapters.label_studio.shapes import title_of
+from tests.chaos.killpoints import handler
+from tests.chaos.killpoints_play import Play, prepared
+from tests.chaos.killpoints_scene import Scene
+from tests.services.labeling_sync.real import a_picture, annotate, browser
+
+_SERVICE = "labeling-sync"
+_DAY_S = 86_400
+
+
+async def _define(scene: Scene, *more_classes: str, freeze_at: int = 1_000) -> None:
+    label = {
+        "freeze": {"new_labels": freeze_at, "quiet_s": _DAY_S},
+        "query": {"every": 2, "quiet_s": _DAY_S, "uncertain": 1, "random_share": 0},
+    }
+    data = {"classes": ("good", "bad", *more_classes), "min_train_per_class": 1}
+    card = ScopeCard.model_validate({"project": scene.project, "data": data, "label": label})
+    await scene.say(ProjectDefined(card=card))
+
+
+async def _add(scene: Scene, number: int, label: str | None = None, **metadata: Any) -> None:
+    """As corrected, because of those every one trains: two of them can be a dataset."""
+    added = ImageAdded(image=_image(scene, number), chosen="corrected", label=label, metadata=metadata)
+    await scene.say(added)
+
+
+def _image(scene: Scene, number: int) -> ImageRef:
+    return a_picture(scene.client.blobs, number)
+
+
+async def _tasks(scene: Scene) -> list[dict[str, Any]]:
+    """All tasks of all projects with the name, with their annotations and predictions."""
+    assert scene.around.label_studio
+    async with browser(scene.around.label_studio) as api:
+        tasks: list[dict[str, Any]] = []
+        for project in await _projects(scene):
+            params = {"project": project["id"], "page_size": 100, "fields": "all"}
+            tasks += (await api.get("/api/tasks/", params=params)).raise_for_status().json()["tasks"]
+        return sorted(tasks, key=lambda task: int(task["id"]))
+
+
+async def _projects(scene: Scene) -> list[dict[str, Any]]:
+    assert scene.around.label_studio
+    async with browser(scene.around.label_studio) as api:
+        answer = (await api.get("/api/projects/", params={"title": title_of(scene.project)})).raise_for_status()
+        return list(answer.json()["results"])
+
+
+async def _look(scene: Scene) -> dict[str, Any]:
+    projects, tasks = await _projects(scene), await _tasks(scene)
+    return {
+        "projects": [project["parsed_label_config"]["label"]["labels"] for project in projects],
+        "tasks": sorted(
+            (
+                [one["result"][0]["value"]["choices"][0] for one in task["annotations"]],
+                [one["model_version"].replace(scene.project, "{project}") for one in task["predictions"]],
+            )
+            for task in tasks
+        ),
+        "manifests": scene.blobs("parquet"),
+    }
+
+
+async def _defined(scene: Scene, *, freeze_at: int = 1_000) -> None:
+    await _define(scene, freeze_at=freeze_at)
+
+    async def project_is_there() -> None:
+        assert await _projects(scene)
+
+    await prepared(_SERVICE, scene, project_is_there)
+
+
+async def _two_images(scene: Scene, *labels: str, freeze_at: int = 1_000) -> None:
+    await _define(scene, freeze_at=freeze_at)
+    for number in range(2):
+        await _add(scene, number, labels[number] if labels else None)
+
+    async def all_is_there() -> None:
+        assert len(await _tasks(scene)) == 2
+        assert (await scene.said(_SERVICE)).get("label.submitted", 0) == len(labels)
+
+    await prepared(_SERVICE, scene, all_is_there)
+
+
+async def _define_first(scene: Scene) -> None:
+    await _define(scene)
+
+
+async def _define_otherwise(scene: Scene) -> None:
+    await _define(scene, "ugly")
+
+
+async def _add_one(scene: Scene) -> None:
+    await _add(scene, 0, predicted="good", confidence=0.6, model_version=f"{scene.project}-v3")
+
+
+async def _give_feedback(scene: Scene) -> None:
+    image = _image(scene, 0)
+    await scene.say(FeedbackGiven(prediction_id="p1", image=image, predicted="good", correct="bad", given_by="ines"))
+
+
+async def _freeze(scene: Scene) -> None:
+    await scene.say(DatasetRequested())
+
+
+async def _two_unlabelled(scene: Scene) -> None:
+    await _two_images(scene, freeze_at=2)
+
+
+async def _two_labelled(scene: Scene) -> None:
+    await _two_images(scene, "good", "bad")
+
+
+async def _one_without_label(scene: Scene) -> None:
+    await _define(scene)
+    await _add(scene, 0)
+
+    async def it_is_there() -> None:
+        assert len(await _tasks(scene)) == 1
+
+    await prepared(_SERVICE, scene, it_is_there)
+
+
+async def _label_both(scene: Scene) -> None:
+    assert scene.around.label_studio
+    async with browser(scene.around.label_studio) as api:
+        for task, label in zip(await _tasks(scene), ("good", "bad"), strict=True):
+            await annotate(api, int(task["id"]), label)
+
+
+async def _predict_two(scene: Scene) -> None:
+    for number, confidence in enumerate((0.55, 0.95)):
+        await scene.say(
+            PredictionCompleted(
+                prediction_id=f"p{number}",
+                image=_image(scene, number),
+                label="bad",
+                confidence=confidence,
+                classes=("good", "bad"),
+                probabilities=(1 - confidence, confidence),
+                model_name=scene.project,
+                model_version=3,
+                node="local",
+                timings=Timings(waited_ms=0, decode_ms=0, infer_ms=0, total_ms=0),
+            )
+        )
+
+
+_TWO = ["good", "bad"]
+_PROJECT_DONE = {"label-studio-project done": 1}
+
+
+def _end(**differs: Any) -> dict[str, Any]:
+    """A project that is there, its claim done, and what is different."""
+    usual = {"said": {}, "projects": [_TWO], "tasks": [], "manifests": 0}
+    return {**usual, **differs, "claims": {**differs.get("claims", {}), **_PROJECT_DONE}}
+
+
+PLAYS = (
+    Play(handler("labeling-sync: project.defined"), _define_first, _look, _end()),
+    Play(
+        handler("labeling-sync: project.defined, changed"),
+        _define_otherwise,
+        _look,
+        _end(projects=[[*_TWO, "ugly"]]),
+        arrange=_defined,
+    ),
+    Play(
+        handler("labeling-sync: image.added"),
+        _add_one,
+        _look,
+        _end(claims={"task done": 1}, tasks=[([], ["{project}-v3"])]),
+        arrange=_defined,
+    ),
+    Play(
+        handler("labeling-sync: feedback.given"),
+        _give_feedback,
+        _look,
+        _end(said={"label.submitted": 1}, claims={"task done": 1, "label done": 1}, tasks=[(["bad"], [])]),
+        arrange=_one_without_label,
+    ),
+    Play(
+        handler("labeling-sync: dataset.requested"),
+        _freeze,
+        _look,
+        _end(
+            said={"label.submitted": 2, "dataset.versioned": 1},
+            claims={"task done": 2, "dataset done": 1, "freeze done": 1},
+            tasks=[(["bad"], []), (["good"], [])],
+            manifests=1,
+        ),
+        arrange=_two_labelled,
+    ),
+    Play(
+        handler("labeling-sync: by itself: labels"),
+        _label_both,
+        _look,
+        _end(
+            said={"label.submitted": 2, "dataset.versioned": 1},
+            claims={"task done": 2, "dataset done": 1},
+            tasks=[(["bad"], []), (["good"], [])],
+            manifests=1,
+        ),
+        arrange=_two_unlabelled,
+    ),
+    Play(
+        handler("labeling-sync: by itself: query"),
+        _predict_two,
+        _look,
+        _end(said={"image.added": 1}, claims={"task done": 1}, tasks=[([], ["{project}-v3"])]),
+        arrange=_defined,
+    ),
+)

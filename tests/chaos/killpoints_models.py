@@ -1,0 +1,236 @@
+"""What trainer, evaluator and registry are given to do, and what must come of it."""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from mlflow import MlflowClient
+
+from contracts.events.base import BlobRef
+from contracts.events.dataset import ClassCount, DatasetVersioned
+from contracts.events.deployment import DeploymentCompleted
+from contracts.events.model import ModelVersion
+from contracts.events.project import ProjectDefined
+from contracts.events.training import TrainedModel, TrainingCompleted, TrainingPlan, TrainingRequested
+from contracts.project import Data, Gates, ScopeCard
+from services.trainer.recipes.recipe import MadeModel
+from tests.chaos.killpoints import handler
+from tests.chaos.killpoints_play import Play
+from tests.chaos.killpoints_scene import Scene
+from tests.chaos.killpoints_tiny import made
+from tests.chaos.tiny import CLASSES, SIDE
+from tests.manifests import manifest_of, picture, two_corners
+from tests.services.registry.world import MODEL, evaluation
+
+_DATASET = "0123456789abcdef"
+_RUN_TAG = "loopline.claim"
+
+
+async def _define(scene: Scene) -> None:
+    card = ScopeCard(project=scene.project, data=Data(classes=CLASSES), gates=Gates(min_test_per_class=1))
+    await scene.client.say(ProjectDefined(card=card), project=scene.project)
+
+
+def _dataset(manifest: BlobRef) -> DatasetVersioned:
+    counts = tuple(ClassCount(label=label, train=2, validation=1, test=1) for label in CLASSES)
+    return DatasetVersioned(
+        dataset_id=_DATASET, number=1, manifest=manifest, classes=CLASSES, counts=counts, labels=8, new_labels=8
+    )
+
+
+async def _version(scene: Scene) -> None:
+    manifest = two_corners(scene.client.blobs, train=2, validation=1, test=1, side=SIDE)
+    await scene.say(_dataset(manifest), "versioned")
+
+
+async def _train_again(scene: Scene) -> None:
+    """After the version itself, the same once more, and with another seed; each wish twice."""
+    scene.copies = 2
+    await _version(scene)
+    await scene.say(TrainingRequested(again=True), "again")
+    await scene.say(TrainingRequested(seed=7), "another-seed")
+
+
+async def _version_of_gone_images(scene: Scene) -> None:
+    rows: list[dict[str, object]] = []
+    for place, label in enumerate(CLASSES):
+        sha256 = f"{place}" * 64
+        uri = f"blob://{sha256}.png"
+        rows.append({"sha256": sha256, "uri": uri, "label": label, "split": "train", "width": SIDE, "height": SIDE})
+    await scene.say(_dataset(manifest_of(scene.client.blobs, rows)), "versioned")
+
+
+async def _runs(scene: Scene) -> dict[str, Any]:
+    """Of each run its state, how it failed, its claim, its files and numbers, and whether its result was said."""
+    return {"runs": await asyncio.to_thread(_seen_runs, scene, await _run_ids_said(scene))}
+
+
+async def _run_ids_said(scene: Scene) -> set[str]:
+    return {event.run_id async for event, _, _ in scene.client.read(TrainingCompleted, scene.project)}
+
+
+def _seen_runs(scene: Scene, said: set[str]) -> list[dict[str, Any]]:
+    client = MlflowClient(scene.around.mlflow_url)
+    experiment = client.get_experiment_by_name(scene.project)
+    return [
+        {
+            "status": run.info.status,
+            "claimed": run.data.tags[_RUN_TAG].startswith(f"train.{scene.project}."),
+            "failed": "loopline.failed_because" in run.data.tags,
+            "files": sorted(file.path for file in client.list_artifacts(run.info.run_id)),
+            "metrics": "validation_accuracy" in run.data.metrics,
+            "datasets": len(run.inputs.dataset_inputs),
+            "said": run.info.run_id in said,
+        }
+        for run in (client.search_runs([experiment.experiment_id]) if experiment else [])
+    ]
+
+
+def golden_model(sharpness: float = 20.0) -> MadeModel:
+    """A network of one number with its golden answers."""
+    pictures = [picture(label, 0, SIDE) for label in range(len(CLASSES))]
+    return made([pixels[None].repeat(3, axis=0) for pixels in pictures], sharpness)
+
+
+def tiny_model(scene: Scene, sharpness: float = 20.0) -> TrainedModel:
+    """The same in the blob store of the scene."""
+    model = golden_model(sharpness)
+    return TrainedModel(
+        file=scene.client.blobs.put(model.model, "pt"),
+        golden=scene.client.blobs.put(model.golden, "npz"),
+        classes=CLASSES,
+        max_side=SIDE,
+    )
+
+
+async def _complete(scene: Scene) -> None:
+    trained = TrainingCompleted(
+        plan=TrainingPlan(dataset_id=_DATASET, recipe="frozen-features", seed=0),
+        dataset_number=1,
+        manifest=two_corners(scene.client.blobs, train=2, validation=1, test=2, side=SIDE),
+        run_id=uuid4().hex,
+        model=tiny_model(scene),
+        metrics={},
+        seconds=1,
+    )
+    await scene.say(trained, "trained")
+
+
+async def _kept(scene: Scene) -> dict[str, Any]:
+    """How many answers are kept."""
+    return {"kept": sum(one.is_file() for one in (Path(scene.env["LOOPLINE_KEPT_ROOT"]) / "answers").rglob("*"))}
+
+
+async def _run_is_there(scene: Scene) -> None:
+    mlflow = MlflowClient(scene.around.mlflow_url)
+    scene.kept["run"] = (await asyncio.to_thread(mlflow.create_run, "0")).info.run_id
+
+
+async def _judge(scene: Scene) -> None:
+    await scene.say(evaluation(run_id=scene.kept["run"]), "judged")
+
+
+async def _champion_is_there(scene: Scene) -> None:
+    """Two versions in the registry, the first of them is champion."""
+
+    def make() -> None:
+        mlflow = MlflowClient(scene.around.mlflow_url)
+        mlflow.create_registered_model(scene.project)
+        for _ in range(2):
+            run = mlflow.create_run("0").info
+            mlflow.create_model_version(scene.project, f"{run.artifact_uri}/model.pt", run.run_id)
+        mlflow.set_registered_model_alias(scene.project, "champion", "1")
+
+    await asyncio.to_thread(make)
+
+
+async def _deploy_second(scene: Scene) -> None:
+    version = ModelVersion(
+        name=scene.project, version=2, model=MODEL, run_id="run-2", dataset_id=_DATASET, dataset_number=2
+    )
+    await scene.say(DeploymentCompleted(version=version, checks=(), replaces=1), "deployed")
+
+
+async def _registered(scene: Scene) -> dict[str, Any]:
+    """The versions of the project's model and its aliases."""
+
+    def see() -> Mapping[str, Any]:
+        mlflow = MlflowClient(scene.around.mlflow_url)
+        found = mlflow.search_registered_models(f"name = '{scene.project}'")
+        versions = mlflow.search_model_versions(f"name = '{scene.project}'")
+        return {
+            "versions": sorted(int(version.version) for version in versions),
+            "aliases": {alias: int(number) for model in found for alias, number in model.aliases.items()},
+        }
+
+    return dict(await asyncio.to_thread(see))
+
+
+_RUN = {
+    "status": "FINISHED",
+    "claimed": True,
+    "failed": False,
+    "files": ["golden.npz", "model.pt"],
+    "metrics": True,
+    "datasets": 1,
+    "said": True,
+}
+_FAILED_RUN = {**_RUN, "status": "FAILED", "failed": True, "files": [], "metrics": False, "datasets": 0, "said": False}
+
+WANTED_AGAIN = Play(
+    handler("trainer: dataset.versioned"),
+    _train_again,
+    _runs,
+    {"said": {"training.started": 3, "training.completed": 3}, "claims": {"train done": 3}, "runs": [_RUN] * 3},
+    arrange=_define,
+)
+
+PLAYS = (
+    Play(
+        handler("trainer: dataset.versioned"),
+        _version,
+        _runs,
+        {"said": {"training.started": 1, "training.completed": 1}, "claims": {"train done": 1}, "runs": [_RUN]},
+        arrange=_define,
+    ),
+    Play(
+        handler("trainer: dataset.versioned, no model possible"),
+        _version_of_gone_images,
+        _runs,
+        {"said": {"training.started": 1, "training.failed": 1}, "claims": {}, "runs": [_FAILED_RUN]},
+        arrange=_define,
+    ),
+    Play(
+        handler("evaluator: training.completed"),
+        _complete,
+        _kept,
+        {"said": {"evaluation.completed": 1}, "claims": {}, "kept": 4},
+        arrange=_define,
+    ),
+    Play(
+        handler("registry: evaluation.completed"),
+        _judge,
+        _registered,
+        {
+            "said": {"model.registered": 1, "model.approved": 1},
+            "claims": {"register done": 1},
+            "versions": [1],
+            "aliases": {},
+        },
+        arrange=_run_is_there,
+    ),
+    Play(
+        handler("registry: deployment.completed"),
+        _deploy_second,
+        _registered,
+        {
+            "said": {"model.promoted": 1},
+            "claims": {"promote done": 1},
+            "versions": [1, 2],
+            "aliases": {"champion": 2, "previous": 1},
+        },
+        arrange=_champion_is_there,
+    ),
+)
