@@ -94,5 +94,5 @@ async def test_every_firing_has_one_outcome_and_no_two_train_at_once(
         await eventually(all_have_an_outcome, 30)
         assert trainer.most == 1
         reasons = {event.reason async for event, _, _ in client.read(TrainingCancelled, "solar")}
-        assert reasons == {"solar is being trained already"}
+        assert reasons == {"another training of solar was under way"}
         assert await client.dead_count() == 0
