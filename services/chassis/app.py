@@ -30,6 +30,7 @@ from services.chassis.errors import Away, Unreachable
 from services.chassis.health import Health
 from services.chassis.jobs import Job, Jobs
 from services.chassis.logs import start_logs
+from services.chassis.memory import collect_less_often
 from services.chassis.presence import announce
 from services.chassis.pull import PullLoop
 from services.chassis.settings import Settings
@@ -142,6 +143,7 @@ class Service:
 
     def run(self) -> None:
         """Run until told to stop. Exits 0 after a clean stop."""
+        collect_less_often()
         start_logs(self.name, self.settings.log_level)
         start_telemetry(self.name, self.settings.traces_dir, self.settings.trace_predictions_ratio)
         config = uvicorn.Config(

@@ -90,11 +90,15 @@ class NewTask:
 
 @dataclass(frozen=True)
 class MadeTask:
-    """A task that exists: its id, the fact that it was made for, and the id of the label it came with, or ""."""
+    """A task that exists: its id, the fact that it was made for, and the id of the label it came with, or "".
+
+    `guessed` says that it shows what a model answered.
+    """
 
     id: int
     event: str
     label_id: str = ""
+    guessed: bool = False
 
 
 def guess_of(metadata: Mapping[str, str | int | float | bool], classes: tuple[str, ...]) -> Guess | None:

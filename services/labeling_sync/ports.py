@@ -34,7 +34,7 @@ class Labelling(Protocol):
         ...
 
     async def create_project(self, card: ScopeCard) -> int:
-        """Make the counterpart; the caller sees to it that there is none. Returns its id."""
+        """Make the one counterpart where there is none; the caller holds its claim. Returns its id."""
         ...
 
     async def fit_project(self, project_id: int, card: ScopeCard) -> None:

@@ -32,8 +32,7 @@ async def _made_counterpart(card: ScopeCard, heard: Heard, ports: Ports) -> int:
     """One that somebody deleted is made anew: the card says that the project exists. So the claim has generations."""
 
     async def make() -> Result:
-        there = await ports.labelling.find_project(card.project)
-        project_id = there if there is not None else await ports.labelling.create_project(card)
+        project_id = await ports.labelling.create_project(card)
         await ports.labelling.fit_project(project_id, card)
         return {"id": project_id}
 

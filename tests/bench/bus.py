@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ OUT = ROOT / "var" / "bench"
 HOPS = (150, 25)
 FACTS = (3000, 7)
 PREDICTIONS = (200, 17)
+LARGE_PREDICTIONS = (100, 11)
 
 Found = dict[str, list[Measured]]
 
@@ -74,9 +76,11 @@ async def facts(folder: Path, size: tuple[int, int] = FACTS) -> Found:
         return await in_turns([await open_.enter_async_context(layer) for layer in layers], *size)
 
 
-async def predicting(folder: Path, env: Mapping[str, str], size: tuple[int, int] = PREDICTIONS) -> Found:
+async def predicting(
+    folder: Path, env: Mapping[str, str], size: tuple[int, int] = PREDICTIONS, side: int = predictions.SMALL
+) -> Found:
     """The predictor's own work in a bare pull loop, and in its service, which keeps the traces of a tenth."""
-    at_once, request = predictions.DURABLE.at_once, predictions.request
+    at_once, request = predictions.DURABLE.at_once, partial(predictions.request, side=side)
     env = {**env, "LOOPLINE_TRACE_PREDICTIONS_RATIO": str(TRACED)}
     async with AsyncExitStack() as open_:
         layers = (
@@ -93,7 +97,7 @@ async def triton(folder: Path) -> AsyncIterator[str]:
     process = servers.triton(folder, servers.free_port(), grpc_port, servers.free_port())
     with running(process, folder / "log"):
         nodes = TritonNodes({"local": f"{servers.HOST}:{grpc_port}"}, load_timeout_s=60, call_timeout_s=10)
-        classes, side = len(predictions.CLASSES), predictions.SIDE
+        classes, side = len(predictions.CLASSES), predictions.LARGE
         config = model_config(predictions.MODEL, classes=classes, max_side=side, digest="", threads=1)
         await nodes.load("local", config, predictions.torchscript())
         await nodes.close()
@@ -130,8 +134,10 @@ async def measure(folder: Path) -> dict[str, Any]:
     """All of it."""
     one, many = rows(await hops(folder / "one")), rows(await facts(folder / "many"))
     async with triton(folder / "triton") as node:
-        real = rows(await predicting(folder / "predictions", {"LOOPLINE_TRITON_NODES": node}))
-    alone = rows(await predicting(folder / "predictions without Triton", {predictions.NO_TRITON: "1"}))
+        told = {"LOOPLINE_TRITON_NODES": node}
+        real = rows(await predicting(folder / "small", told))
+        large = rows(await predicting(folder / "large", told, LARGE_PREDICTIONS, predictions.LARGE))
+    alone = rows(await predicting(folder / "without Triton", {predictions.NO_TRITON: "1"}))
     chassis = "chassis, 10 % traced"
     return {
         "metrics": {
@@ -141,8 +147,9 @@ async def measure(folder: Path) -> dict[str, Any]:
         },
         "one hop at a time": one,
         f"hops, {MANY.at_once} in flight": many,
-        "predictions": real,
-        "predictions, no Triton": alone,
+        "predictions, 32 x 32": real,
+        "predictions, 300 x 300": large,
+        "no Triton, 32 x 32": alone,
     }
 
 

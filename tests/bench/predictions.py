@@ -34,11 +34,12 @@ from tests.bench.meter import Meter
 DURABLE = consumer("predictor-requests")
 MODEL = "bench-v1"
 CLASSES = ("upper", "lower")
-SIDE = 32
+# Of the smallest picture, and of those of the demo.
+SMALL, LARGE = 32, 300
 # The variable that makes a station ask nobody: an answer that is there at once stands in for Triton.
 NO_TRITON = "BENCH_NO_TRITON"
 ROUTE = {
-    "current": {"version": 1, "model": MODEL, "classes": list(CLASSES), "max_side": SIDE},
+    "current": {"version": 1, "model": MODEL, "classes": list(CLASSES), "max_side": LARGE},
     "nodes": ["local"],
 }
 
@@ -59,9 +60,9 @@ def torchscript() -> bytes:
     return file.getvalue()
 
 
-def request(number: int) -> PredictionRequested:
-    """A picture of its own, 32 x 32."""
-    pixels = np.random.default_rng(number).integers(0, 255, (SIDE, SIDE), dtype=np.uint8)
+def request(number: int, side: int = SMALL) -> PredictionRequested:
+    """A picture of its own, grey, `side` x `side`."""
+    pixels = np.random.default_rng(number).integers(0, 255, (side, side), dtype=np.uint8)
     return PredictionRequested(image_base64=base64.b64encode(encode_png(pixels)).decode())
 
 

@@ -28,6 +28,7 @@ from contracts.events.training import TrainingFailed, TrainingRequested
 from contracts.topology import LOOP, Consumer, consumer
 from services.chassis.app import Service
 from services.chassis.heard import Heard
+from services.chassis.memory import collect_less_often
 from services.chassis.settings import Settings
 from services.chassis.telemetry import start_telemetry, stop_telemetry
 from tests.bench import predictions
@@ -182,6 +183,7 @@ def _id_after(message: Msg) -> dict[str, str]:
 
 
 async def _run(service: Service, meter: Meter) -> None:
+    collect_less_often()  # as `Service.run` does
     async with service.app().start_lifespan_context():
         await meter.serve()
 

@@ -6,7 +6,6 @@ ever. What it made is written to the file that `DYING_LOG` names.
 
 import argparse
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib import import_module
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from contracts import topology
-from services.chassis import jobs
+from services.chassis import delivery, jobs
 from services.chassis.child import tether
 from tests.chaos.dying_effects import Effects, watch_bus, watch_files, watch_http, watch_models
 
@@ -54,9 +53,6 @@ def run(service: str, faults: Faults, env: Mapping[str, str]) -> None:
     """Build the service as it is and run it until it is told to stop, or dies."""
     tether()
     os.environ.update(env)
-    output = os.open(f"{faults.log}.txt", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    os.dup2(output, sys.stdout.fileno())
-    os.dup2(output, sys.stderr.fileno())
     shorten()
     effects = Effects(Path(faults.log), faults.at, faults.lose_acks, faults.sleeps)
     for watch in (watch_bus, watch_http, watch_models, watch_files):
@@ -69,9 +65,10 @@ def run(service: str, faults: Faults, env: Mapping[str, str]) -> None:
 
 
 def shorten() -> None:
-    """What a dead service held is free after two seconds instead of fifteen: these tests wait for it all the time."""
+    """What a dead service held is free after two seconds instead of fifteen; who waits for it looks every second."""
     topology.CONSUMERS = tuple(replace(row, ack_wait_s=ACK_WAIT_S) for row in topology.CONSUMERS)
     jobs.LEASE_S = LEASE_S
+    delivery._BUSY_PAUSES_S = (1.0,)
 
 
 if __name__ == "__main__":

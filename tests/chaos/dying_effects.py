@@ -10,19 +10,22 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-LOST = "lost"
 # How often these come is a matter of time, so that only the first of them has a name.
-_REPEATED = ("keep", "say training.progressed")
+_REPEATED = ("keep", "say training.progressed", "save labels", "save frozen labels")
 # Reads of MLflow that are asked for by POST.
 _MLFLOW_READS = ("search", "get")
 
 _being_made: ContextVar[bool] = ContextVar("being_made", default=False)
+
+
+class _Refused(Exception):
+    """The server answered and did nothing."""
 
 
 class Effects:
@@ -42,21 +45,25 @@ class Effects:
         self._lose_acks = lose_acks
         self._signal = signal.SIGSTOP if sleeps else signal.SIGKILL
         self._service = service
-        self._seen: Counter[str] = Counter()
+        self._made: Counter[str] = Counter()
         self._lock = threading.Lock()
 
     @contextmanager
     def making(self, kind: str) -> Iterator[None]:
-        """Around an effect: dies before it, or writes down that it was made. One that fails was not made."""
+        """Around an effect: dies before it, or writes down that it was made. One that raises was not made."""
         with self._lock:
-            self._seen[kind] += 1
-            seen = self._seen[kind]
-            name = kind if seen == 1 else f"{kind} #{seen}"
-            if name == self._at:
+            if self._name(kind) == self._at:
                 self._die()
         yield
-        if seen == 1 or kind not in _REPEATED:
-            os.write(self._file, f"{name}\n".encode())
+        with self._lock:
+            name = self._name(kind)
+            self._made[kind] += 1
+            if name == kind or kind not in _REPEATED:
+                os.write(self._file, f"{name}\n".encode())
+
+    def _name(self, kind: str) -> str:
+        """Of the next one of its kind."""
+        return f"{kind} #{self._made[kind] + 1}" if self._made[kind] else kind
 
     def loses_ack(self) -> bool:
         """Whether this ack is lost on its way."""
@@ -118,8 +125,11 @@ def of_message(subject: str, payload: bytes, headers: Mapping[str, Any] | None) 
 
 def _of_key(bucket: str, first: str, payload: bytes, headers: Mapping[str, Any]) -> str | None:
     """Claims by their kind; of other buckets what is kept. A lease says who may work and is no work."""
+    if bucket == "cursors":
+        frozen = first == "labels" and json.loads(payload).get("frozen_up_to")
+        return f"save {'frozen ' if frozen else ''}{first}"
     if bucket != "claims":
-        return f"save {first}" if bucket == "cursors" else f"save {bucket}"
+        return f"save {bucket}"
     if first == "lease":
         return None
     if "KV-Operation" in headers:
@@ -138,15 +148,21 @@ def watch_http(effects: Effects) -> None:
         name = of_request("label-studio", method, str(url))
         if name is None:
             return await ask(self, method, url, **more)
-        with effects.making(name):
-            return await ask(self, method, url, **more)
+        with suppress(_Refused), effects.making(name):
+            answer = await ask(self, method, url, **more)
+            if answer.is_error:
+                raise _Refused
+        return answer
 
     def asking_blocking(self: Any, method: str, url: str, **more: Any) -> Any:
         name = of_request("mlflow", method, url)
         if name is None:
             return ask_blocking(self, method, url, **more)
-        with effects.making(name):
-            return ask_blocking(self, method, url, **more)
+        with suppress(_Refused), effects.making(name):
+            answer = ask_blocking(self, method, url, **more)
+            if not answer.ok:
+                raise _Refused
+        return answer
 
     httpx.AsyncClient.request = asking  # type: ignore[method-assign]
     requests.Session.request = asking_blocking  # type: ignore[method-assign]

@@ -29,9 +29,9 @@ async def _define(scene: Scene, *more_classes: str, freeze_at: int = 1_000) -> N
     await scene.say(ProjectDefined(card=card))
 
 
-async def _add(scene: Scene, number: int, label: str | None = None, **metadata: Any) -> None:
+async def _add(scene: Scene, number: int, **metadata: Any) -> None:
     """As corrected, because of those every one trains: two of them can be a dataset."""
-    added = ImageAdded(image=_image(scene, number), chosen="corrected", label=label, metadata=metadata)
+    added = ImageAdded(image=_image(scene, number), chosen="corrected", metadata=metadata)
     await scene.say(added)
 
 
@@ -46,7 +46,10 @@ async def _tasks(scene: Scene) -> list[dict[str, Any]]:
         tasks: list[dict[str, Any]] = []
         for project in await _projects(scene):
             params = {"project": project["id"], "page_size": 100, "fields": "all"}
-            tasks += (await api.get("/api/tasks/", params=params)).raise_for_status().json()["tasks"]
+            answer = await api.get("/api/tasks/", params=params)
+            # The second of two projects that one request made is gone a moment later.
+            assert answer.is_success, answer.text
+            tasks += answer.json()["tasks"]
         return sorted(tasks, key=lambda task: int(task["id"]))
 
 
@@ -81,16 +84,15 @@ async def _defined(scene: Scene, *, freeze_at: int = 1_000) -> None:
     await prepared(_SERVICE, scene, project_is_there)
 
 
-async def _two_images(scene: Scene, *labels: str, freeze_at: int = 1_000) -> None:
+async def _two_images(scene: Scene, *, freeze_at: int = 1_000) -> None:
     await _define(scene, freeze_at=freeze_at)
     for number in range(2):
-        await _add(scene, number, labels[number] if labels else None)
+        await _add(scene, number)
 
-    async def all_is_there() -> None:
+    async def tasks_are_there() -> None:
         assert len(await _tasks(scene)) == 2
-        assert (await scene.said(_SERVICE)).get("label.submitted", 0) == len(labels)
 
-    await prepared(_SERVICE, scene, all_is_there)
+    await prepared(_SERVICE, scene, tasks_are_there)
 
 
 async def _define_first(scene: Scene) -> None:
@@ -119,7 +121,14 @@ async def _two_unlabelled(scene: Scene) -> None:
 
 
 async def _two_labelled(scene: Scene) -> None:
-    await _two_images(scene, "good", "bad")
+    """Labelled by hand: now and then Label Studio loses the labels of an import, which are then given one by one."""
+    await _two_images(scene)
+    await _label_both(scene)
+
+    async def labels_are_said() -> None:
+        assert (await scene.said(_SERVICE)).get("label.submitted") == 2
+
+    await prepared(_SERVICE, scene, labels_are_said)
 
 
 async def _one_without_label(scene: Scene) -> None:

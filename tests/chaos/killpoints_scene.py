@@ -4,8 +4,9 @@ import asyncio
 import multiprocessing
 import os
 import signal
+import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -79,7 +80,7 @@ class Scene:
             "LOOPLINE_TRACES_DIR": "",
             "LOOPLINE_MLFLOW_URL": self.around.mlflow_url,
             "LOOPLINE_TRITON_NODES": f"local={self.around.triton or '127.0.0.1:1'}",
-            "LOOPLINE_POLL_PERIOD_S": "0.2",
+            "LOOPLINE_POLL_PERIOD_S": "0.5",
         }
         if studio := self.around.label_studio:
             found |= {
@@ -94,7 +95,7 @@ class Scene:
         """A process of the service, with what is to happen to it; what it makes is in the log of that name."""
         given = Faults(str(self.folder / log), **faults)
         Path(given.log).touch()
-        process = _FORKS.Process(target=run, args=(service, given, self.env), daemon=True)
+        process = _FORKS.Process(target=_run, args=(service, given, self.env), daemon=True)
         process.start()
         try:
             yield process
@@ -192,6 +193,14 @@ async def _provisioned(settings: Settings) -> None:
         raise AssertionError(f"not provisioned: {error}") from error
     finally:
         await connection.close()
+
+
+def _run(service: str, faults: Faults, env: Mapping[str, str]) -> None:
+    """What a fork does; its output goes beside its log."""
+    output = os.open(f"{faults.log}.txt", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.dup2(output, sys.stdout.fileno())
+    os.dup2(output, sys.stderr.fileno())
+    run(service, faults, env)
 
 
 async def ended(process: BaseProcess, timeout_s: float) -> int | None:

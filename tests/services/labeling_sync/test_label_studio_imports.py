@@ -1,9 +1,10 @@
 """Label Studio that forgets the annotations of an import, or is late: as the real one where its database was locked."""
 
-from typing import Any, cast
+from dataclasses import replace
+from typing import Any, ClassVar, cast
 
 from services.labeling_sync.adapters.label_studio import Http, LabelStudio, shapes
-from services.labeling_sync.labels import GivenLabel, NewTask
+from services.labeling_sync.labels import GivenLabel, Guess, NewTask
 
 LABEL = GivenLabel("6f9619ff-8b86-5011-b42d-00cf4fc964ff", "upper", "import")
 
@@ -70,3 +71,25 @@ async def test_of_two_tasks_that_two_calls_made_of_one_image_the_older_one_is_le
     made = await a_studio(server).make_task("corners", a_task("a", LABEL))
     assert (made.id, made.label_id) == (1, LABEL.id)
     assert [task["id"] for task in server.tasks] == [1]
+
+
+async def test_a_guess_that_the_import_has_lost_is_made_once_more() -> None:
+    class Losing(Forgetful):
+        guesses: ClassVar[list[tuple[int, str]]] = []
+
+        async def call(self, method: str, path: str, *, params: Any = None, body: Any = None) -> Any:
+            if method == "PATCH":
+                return None
+            if path == "/api/predictions/":
+                self.guesses.append((body["task"], body["model_version"]))
+                self.tasks[body["task"] - 1]["predictions"] = [body]
+                return None
+            if path.endswith("/import"):
+                body = [{**task, "predictions": []} for task in body]
+            return await super().call(method, path, params=params, body=body)
+
+    server = Losing(forgets=False)
+    wanted = replace(a_task("a"), guess=Guess("upper", 0.7, "corners-v3"))
+    for _ in range(2):  # the second time as one who died in between is followed
+        await a_studio(server).make_task("corners", wanted)
+    assert server.guesses == [(1, "corners-v3")]

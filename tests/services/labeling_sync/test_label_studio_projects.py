@@ -33,3 +33,10 @@ async def test_of_two_projects_that_one_request_made_one_is_left() -> None:
     assert [one["title"] for one in server.projects.values()] == ["loopline:solar-2", "loopline:solar"]
     assert (await studio.find_project("solar"), await studio.find_project("solar-2")) == (made, other)
     assert {other, made} == set(server.projects)
+
+
+async def test_the_second_project_that_one_who_died_left_behind_is_deleted() -> None:
+    server = Doubling(copies=2)
+    await server.call("POST", "/api/projects/", body={"title": "loopline:solar"})
+    made = await LabelStudio(cast(Http, server), cast(ServedPictures, None)).create_project(a_card("solar"))
+    assert set(server.projects) == {made}

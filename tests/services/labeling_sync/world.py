@@ -134,8 +134,9 @@ class FakeLabelling:
         return self.project_id
 
     async def create_project(self, card: ScopeCard) -> int:
-        self.projects_made += 1
-        self.project_id = self.projects_made
+        if self.project_id is None:
+            self.projects_made += 1
+            self.project_id = self.projects_made
         return self.project_id
 
     async def fit_project(self, project_id: int, card: ScopeCard) -> None:

@@ -14,7 +14,7 @@ from services.labeling_sync.adapters.label_studio.hooks import LabelStudioHooks
 from services.labeling_sync.adapters.label_studio.http import WHO_AM_I, Http, NotThere, There
 from services.labeling_sync.adapters.label_studio.imports import Imports
 from services.labeling_sync.adapters.label_studio.pictures import ServedPictures
-from services.labeling_sync.labels import GivenLabel, MadeTask, NewTask, Task
+from services.labeling_sync.labels import GivenLabel, Guess, MadeTask, NewTask, Task
 from services.labeling_sync.ports import NoSuchProject
 
 log = logging.getLogger(__name__)
@@ -67,18 +67,16 @@ class LabelStudio:
         """As `Labelling.create_project`.
 
         While others read, Label Studio on SQLite makes two projects of some requests (3 in 100 with 1.23): the second
-        one, which nobody has seen yet, is deleted.
+        one, which nobody has seen yet, is deleted, also where it was left by one who died before that.
         """
-        await self._http.call(
-            "POST",
-            "/api/projects/",
-            body={
-                "title": shapes.title_of(card.project),
-                "description": card.goal,
-                "label_config": shapes.label_config(card.data.classes),
-                "enable_empty_annotation": False,
-            },
-        )
+        body = {
+            "title": shapes.title_of(card.project),
+            "description": card.goal,
+            "label_config": shapes.label_config(card.data.classes),
+            "enable_empty_annotation": False,
+        }
+        if not await self._projects(card.project):
+            await self._http.call("POST", "/api/projects/", body=body)
         kept, *twins = await self._projects(card.project)
         for twin in twins:
             if not twin["task_number"]:
@@ -173,12 +171,19 @@ class LabelStudio:
             found |= await self._find(project_id, [task.sha256 for task in missing])
             for id_ in set(made["task_ids"]) - {task.id for task in found.values()}:
                 await self._http.call("DELETE", f"/api/tasks/{id_}/")
-            await self._show_guesses(project_id, missing)
+        ours = {task.sha256: task.guess for task in tasks if task.guess and found[task.sha256].event == task.event}
+        await self._show_guesses(project_id, [(found[sha256], guess) for sha256, guess in ours.items()])
         return [found[task.sha256] for task in tasks]
 
-    async def _show_guesses(self, project_id: int, tasks: list[NewTask]) -> None:
-        """Of all predictions a project shows those of one model version: let it be the newest."""
-        version = next((task.guess.model_version for task in reversed(tasks) if task.guess), None)
+    async def _show_guesses(self, project_id: int, guesses: Sequence[tuple[MadeTask, Guess]]) -> None:
+        """Give a guess to each task whose import has lost it; done before by one who died, it changes nothing.
+
+        Of all predictions a project shows those of one model version: let it be the newest.
+        """
+        for task, guess in guesses:
+            if not task.guessed:
+                await self._http.call("POST", "/api/predictions/", body=shapes.new_prediction(task.id, guess))
+        version = guesses[-1][1].model_version if guesses else None
         if version and self._shown_versions.get(project_id) != version:
             await self._http.call("PATCH", f"/api/projects/{project_id}/", body={"model_version": version})
             self._shown_versions[project_id] = version

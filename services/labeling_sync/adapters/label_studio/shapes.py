@@ -60,12 +60,18 @@ def new_annotation(label: GivenLabel) -> dict[str, Any]:
     return {"unique_id": label.id, "result": _given(label), "ground_truth": False}
 
 
+def new_prediction(task_id: int, guess: Guess) -> dict[str, Any]:
+    """A guess as the predictions call takes it."""
+    return {"task": task_id, **_prediction(guess)}
+
+
 def made_task(task: Mapping[str, Any]) -> MadeTask:
-    """A task that was found, with the label it came with if that is still on it."""
+    """A task that was found, with the label it came with if that is still on it, and whether it has a prediction."""
     meta = task.get("meta") or {}
     label_id = str(meta.get("label_id", ""))
     given = {item.get("id") for annotation in task["annotations"] for item in annotation["result"] or []}
-    return MadeTask(int(task["id"]), str(meta.get("event", "")), label_id if label_id[:10] in given else "")
+    label_id = label_id if label_id[:10] in given else ""
+    return MadeTask(int(task["id"]), str(meta.get("event", "")), label_id, guessed=bool(task.get("predictions")))
 
 
 def task_of(task: Mapping[str, Any], people: Mapping[int, str]) -> Task:
