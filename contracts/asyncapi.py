@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from contracts.envelope import MAX_HOPS
 from contracts.events import EVENTS
 from contracts.events.base import PROJECT_PATTERN, Event
 from contracts.events.prediction import PredictionCompleted, PredictionFailed, PredictionRequested
@@ -19,7 +20,7 @@ _HEADERS: Mapping[str, tuple[str, str]] = {
     "ce-dataschema": ("The schema of the body", "/contracts/schemas/loopline.training.requested.v1.json"),
     "ce-correlationid": ("One turn of the loop; missing, it is the id", "0b0f1a52-7c3e-5d8e-9a41"),
     "ce-causationid": ("The event that caused this one", "0b0f1a52-7c3e-5d8e-9a41"),
-    "ce-hops": ("How many causes came before; over 32 it is refused as a loop", "3"),
+    "ce-hops": (f"How many causes came before; over {MAX_HOPS} it is refused as a loop", "3"),
     "Nats-Msg-Id": ("The id once more: what is stored twice within the stream's window is stored once", "0b0f1a52"),
     "traceparent": ("W3C trace context", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
 }

@@ -7,7 +7,7 @@ services from SAYS. A subject is `*` for one token and `>` for the rest; a denia
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from contracts.events import EVENTS
+from contracts.events import EVENTS, dataset, feedback, message, model, prediction, training
 from contracts.events.base import Event
 from contracts.says import SAYS
 from contracts.topology import (
@@ -75,14 +75,6 @@ def inbox_prefix(user: str) -> str:
     return f"_INBOX_{safe}" if safe else "_INBOX"
 
 
-def _named(*names: str) -> tuple[type[Event], ...]:
-    return tuple(event for event in EVENTS.values() if event.name() in names)
-
-
-def _requests() -> tuple[type[Event], ...]:
-    return tuple(event for event in EVENTS.values() if event.name().endswith(".requested"))
-
-
 _READS = {"labeling-sync": (LOOP, PREDICTIONS), "evaluator": (LOOP, PREDICTIONS)}
 _WRITES = {"labeling-sync": (CLAIMS, CURSORS), "deployer": (CLAIMS, DEPLOYMENTS)}
 
@@ -93,8 +85,13 @@ USERS = (
     User(
         "webapp",
         (
-            *_requests(),
-            *_named("feedback.given", "model.approved", "model.rejected", "message.replayed", "message.discarded"),
+            dataset.DatasetRequested,
+            training.TrainingRequested,
+            prediction.PredictionRequested,
+            model.ModelApproved,
+            feedback.FeedbackGiven,
+            message.MessageReplayed,
+            message.MessageDiscarded,
         ),
         (LOOP, PREDICTIONS, DEAD, SCHEDULES),
         asks=True,
@@ -107,7 +104,7 @@ USERS = (
         (LOOP, PREDICTIONS),
         asks=True,
     ),
-    User("camera", _named("prediction.requested"), looks=False, asks=True),
+    User("camera", (prediction.PredictionRequested,), looks=False, asks=True),
     User("provisioner", provisions=True),
 )
 

@@ -46,7 +46,6 @@ class Consumer:
     """A durable: one kind of work, shared by the replicas of one service.
 
     `pauses_s` are the waits before the second, third, … try; one more failure than there are pauses is a dead letter.
-    The keep-alive is sent every fifth of `ack_wait_s` while the handler runs.
     """
 
     durable: str
@@ -61,6 +60,11 @@ class Consumer:
     def service(self) -> str:
         """`trainer` of `trainer-training`."""
         return next(name for name in SERVICES if self.durable.startswith(f"{name}-"))
+
+    @property
+    def keep_alive_s(self) -> float:
+        """How often the server is told that a message is being worked on."""
+        return self.ack_wait_s / 5
 
     @property
     def redo_subject(self) -> str:
@@ -91,12 +95,23 @@ _LOOP_ENTITIES = (
 
 SCHEDULED = (training.TrainingRequested, dataset.DatasetRequested)
 
+
+def schedule_subject(project: str, name: str) -> str:
+    """Where a schedule is kept; its last message is what holds."""
+    return f"loopline-schedule.{project}.{name}"
+
+
+def due_subject(event: type[Event], project: str) -> str:
+    """Where a schedule says an event, on its way to the stream of the loop."""
+    return f"loopline-due.{project}.{event.name()}"
+
+
 STREAMS = (
     # A stream of its own, because a stream with schedules lets everyone who may publish to it purge it by a header
     # (`Nats-Rollup`). What a schedule fires is taken over into LOOP at once; a few are kept here to be looked at.
     Stream(
         SCHEDULES,
-        ("loopline-schedule.*.*", *(f"loopline-due.*.{event.name()}" for event in SCHEDULED)),
+        (schedule_subject("*", "*"), *(due_subject(event, "*") for event in SCHEDULED)),
         retention="limits",
         discard="old",  # the server wants it so where there are schedules; few a subject, so that none is dropped
         max_age_s=0,
@@ -192,16 +207,6 @@ def stream_of(event: type[Event]) -> str:
 def ask_subject(project: str) -> str:
     """Where a prediction is asked for by request-reply: outside every stream, or the PubAck would be the answer."""
     return f"ask.{project}.predict"
-
-
-def schedule_subject(project: str, name: str) -> str:
-    """Where a schedule is kept; its last message is what holds."""
-    return f"loopline-schedule.{project}.{name}"
-
-
-def due_subject(event: type[Event], project: str) -> str:
-    """Where a schedule says an event, on its way to the stream of the loop."""
-    return f"loopline-due.{project}.{event.name()}"
 
 
 def dead_subject(stream: str, durable: str) -> str:

@@ -29,10 +29,10 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-# Read as the last value of each project: they may be older than the history that is read again. The first of them
-# belong to the Live page, too, which tells of no other fact that is older.
-_LAST: tuple[type[Event], ...] = (ProjectDefined, *TURN_EVENTS)
+# Read as the last value of each project, too: they may be older than the history that is read again.
 _HEARD: tuple[type[Event], ...] = (ProjectDefined, *LOOP_EVENTS)
+# Of these last values the ones that go to the Live page as well, which tells of no other fact that is older.
+_ALSO_LIVE: tuple[type[Event], ...] = (ProjectDefined, *TURN_EVENTS)
 # Said when the dead letters change: what there is is then looked up.
 _TROUBLE: tuple[type[Event], ...] = (MessageDeadLettered, MessageReplayed, MessageDiscarded)
 
@@ -180,7 +180,7 @@ class Subscription(Known):
             since = self._worked_at - timedelta(seconds=_OVERLAP_S)
         projects = await client.projects()
         for project in projects:
-            await self._read_last(client, project)
+            await asyncio.gather(*(self._read_last(client, type_, project) for type_ in _HEARD))
         tasks = {
             asyncio.create_task(self._follow(client, since)),
             asyncio.create_task(self._watch(client, projects)),
@@ -196,15 +196,14 @@ class Subscription(Known):
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _read_last(self, client: Client, project: str) -> None:
-        for type_ in _HEARD:
-            try:
-                last = await client.last(type_, project)
-            except (Rejected, NotAnEvent) as error:
-                log.warning("the last %s of %s cannot be understood: %s", type_.name(), project, error)
-                continue
-            if last:
-                self.hear(*last, live=type_ in _LAST)
+    async def _read_last(self, client: Client, type_: type[Event], project: str) -> None:
+        try:
+            last = await client.last(type_, project)
+        except (Rejected, NotAnEvent) as error:
+            log.warning("the last %s of %s cannot be understood: %s", type_.name(), project, error)
+            return
+        if last:
+            self.hear(*last, live=type_ in _ALSO_LIVE)
 
     async def _follow(self, client: Client, since: datetime) -> None:
         async for event, envelope in client.events([*_HEARD, *_TROUBLE], since=since):

@@ -52,7 +52,8 @@ def embedded_stack(given: Mapping[str, str], var: Path) -> Stack:
         servers.NotInstalled: something is missing here.
     """
     ports = _Ports()
-    joined = [_nats(given, var, ports), _mlflow(given, var, ports), _label_studio(given, var, ports)]
+    made = {} if NATS_URL in given else passwords(var).nats
+    joined = [_nats(given, made, var, ports), _mlflow(given, var, ports), _label_studio(given, var, ports)]
     joined.append(_triton(given, var, ports))
     settings = {
         "LOOPLINE_VAR": str(var),
@@ -68,7 +69,6 @@ def embedded_stack(given: Mapping[str, str], var: Path) -> Stack:
     Path(settings["LOOPLINE_BLOBS_ROOT"]).mkdir(parents=True, exist_ok=True)
     settings |= {name: value for name, value in given.items() if name not in ("LOOPLINE_VAR", *MLFLOW_LOGIN)}
     environment = settings | _for_python()
-    made = {} if NATS_URL in given else passwords(var).nats
     mlflow_login = {name: given[name] for name in MLFLOW_LOGIN if name in given}
     own = {name: _as_user(name, made) | (mlflow_login if name in _OF_MLFLOW else {}) for name in SERVICES}
     services = tuple(_service(name, ports.one(), environment | own[name]) for name in SERVICES)
@@ -105,10 +105,10 @@ class _Ports:
         return port
 
 
-def _nats(given: Mapping[str, str], var: Path, ports: _Ports) -> _Joined:
+def _nats(given: Mapping[str, str], made: Mapping[str, str], var: Path, ports: _Ports) -> _Joined:
     if url := given.get(NATS_URL):
         return _Joined(None, {}, Place("NATS", _without_password(url), "your own"))
-    port, made = ports.one(4222), passwords(var).nats
+    port = ports.one(4222)
     url = f"nats://{HOST}:{port}"
     # What is in the settings file is for the person who runs the stack.
     return _Joined(

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
 
 import nats.errors
 import nats.js.errors
@@ -26,8 +25,8 @@ from services.chassis.bus import Bus
 from services.chassis.claims import Claims
 from services.chassis.connection import PING_EVERY_S, end_at_once, security, why
 from services.chassis.delivery import Delivery, Handler
-from services.chassis.errors import Away, Unreachable
-from services.chassis.health import Health
+from services.chassis.errors import Unreachable
+from services.chassis.health import Health, waits_for_nobody
 from services.chassis.jobs import Job, Jobs
 from services.chassis.logs import start_logs
 from services.chassis.memory import collect_less_often
@@ -81,7 +80,7 @@ class Service:
         """Bind a durable of the topology to one handler for each event that it hears."""
         delivery = Delivery(consumer(durable), handlers, self.bus)
         self.deliveries[durable] = delivery
-        self.health.also(f"work of {durable}", partial(_waits_for_nobody, delivery))
+        self.health.also(f"work of {durable}", waits_for_nobody(delivery))
         self._pulls.append(PullLoop(delivery))
 
     def reply(self, subject: str, handler: Reply) -> None:
@@ -195,12 +194,8 @@ class Service:
         log.info("%s is stopping", self.name)
         self.health.stopping()
         await self._jobs.stop()
-        # All at once: a message that is handed back must not find a subscriber of this process that still fetches.
-        await asyncio.gather(
-            *(subscriber.stop() for subscriber in self.broker.subscribers),
-            *(pull.stop(GRACE_S) for pull in self._pulls),
-            *(delivery.close(GRACE_S) for delivery in self.deliveries.values()),
-        )
+        # All at once: each has the whole grace.
+        await asyncio.gather(*(pull.stop(GRACE_S) for pull in self._pulls))
 
     async def _stopped(self) -> None:
         for step in self._on_stop:
@@ -249,9 +244,3 @@ class Service:
 
 async def _as_it_came(message: StreamMessage[Msg]) -> Msg:
     return message.raw_message
-
-
-async def _waits_for_nobody(delivery: Delivery) -> bool:
-    if delivery.waits_for:
-        raise Away(delivery.waits_for)
-    return True

@@ -22,6 +22,11 @@ class NoSuchLetter(Rejected):
     """There is no dead letter of that number, or no more."""
 
 
+def printable(text: str, kept: str = "\n") -> str:
+    """A stranger's text without what a terminal or a page would obey; of what cannot be seen only `kept` stays."""
+    return "".join(c if c.isprintable() or c in kept else f"\\x{ord(c):02x}" for c in text)
+
+
 @dataclass(frozen=True)
 class DeadLetter:
     """A message that was given up. `id` is its sequence in DEAD; `stream` and `sequence` say where it was heard.

@@ -114,7 +114,7 @@ class Delivery:
         loop = asyncio.get_running_loop()
         told = loop.time()
         try:
-            while not (await asyncio.wait({work}, timeout=self.consumer.ack_wait_s / 5))[0]:
+            while not (await asyncio.wait({work}, timeout=self.consumer.keep_alive_s))[0]:
                 telling = loop.time()
                 if await self._kept_alive(received):
                     told = telling
@@ -171,8 +171,7 @@ class Delivery:
         It is asked for an answer: a connection whose other end is gone takes what is written as if nothing were wrong.
         """
         try:
-            timeout_s = self.consumer.ack_wait_s / 5
-            await self._bus.connection.request(received.raw.reply, Msg.Ack.Progress, timeout_s)
+            await self._bus.connection.request(received.raw.reply, Msg.Ack.Progress, self.consumer.keep_alive_s)
         except (nats.errors.Error, OSError) as error:
             log.warning("the keep-alive was not heard: %s", error)
             return False

@@ -16,7 +16,7 @@ class Away(Retry):
 
 
 class Busy(Retry):
-    """Another one holds the claim on this piece of work."""
+    """Another one is to finish first: it holds the claim on this piece of work, or is to bring the model back."""
 
 
 class Unreachable(Exception):

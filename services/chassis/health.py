@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from faststream.asgi import AsgiResponse, get
 
@@ -17,6 +17,26 @@ log = logging.getLogger(__name__)
 
 Check = Callable[[], Awaitable[bool]]
 _TIMEOUT_S = 1.0
+
+
+class Waiting(Protocol):
+    """What may have to wait for somebody."""
+
+    @property
+    def waits_for(self) -> str:
+        """For whom, in a sentence; "" when it does not wait."""
+        ...
+
+
+def waits_for_nobody(one: Waiting) -> Check:
+    """A check that fails with the sentence while it waits."""
+
+    async def check() -> bool:
+        if one.waits_for:
+            raise Away(one.waits_for)
+        return True
+
+    return check
 
 
 class Health:
@@ -52,7 +72,7 @@ class Health:
         """Each part with `ok`, or with what is wrong."""
         if not self._running:
             return {"service": "starting or stopping"}
-        parts: dict[str, Check] = {"bus": self._connected, "room": self._has_room}
+        parts: dict[str, Check] = {"bus": self._connected, "room": waits_for_nobody(self._bus.room)}
         parts |= {row.durable: self._heard(row) for row in self._consumers}
         parts |= self._checks
         answers = await asyncio.gather(*(self._ask(check) for check in parts.values()))
@@ -84,11 +104,6 @@ class Health:
 
     async def _connected(self) -> bool:
         return self._bus.connection.is_connected
-
-    async def _has_room(self) -> bool:
-        if self._bus.room.waits_for:
-            raise Away(self._bus.room.waits_for)
-        return True
 
     def _heard(self, row: Consumer) -> Check:
         async def check() -> bool:

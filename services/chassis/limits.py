@@ -14,7 +14,7 @@ WARN_AT = 0.8
 GROWING_FOR = timedelta(seconds=10)
 
 # nats-server's error codes (server/errors.json): what a publisher is told when there is no room.
-_STREAM_IS_FULL = {10054: "bytes", 10077: "messages or bytes", 10035: "messages"}
+_STREAM_IS_FULL = {10035, 10054, 10077}
 _DISK_IS_FULL = {10023, 10047, 10028}
 
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 import nats.micro
 from nats.aio.client import Client
 
+from contracts.compatibility import meaning
 from contracts.events import EVENTS
 from services.chassis.jobs import replica
 from services.chassis.store_mark import mark_of
@@ -20,7 +20,6 @@ from services.chassis.store_mark import mark_of
 # Answers come within milliseconds; after this much silence there is no other.
 _QUIET_S = 0.4
 _UNKNOWN_VERSION = "0.0.0"
-_FOR_PEOPLE = ("description", "examples", "title")
 
 
 @dataclass(frozen=True)
@@ -50,21 +49,8 @@ def loopline_version() -> str:
 @cache
 def contracts_hash() -> str:
     """12 hex digits, the same for all who know the same events with the same fields, however these are described."""
-    schemas = {type_: _shape(event.model_json_schema()) for type_, event in EVENTS.items()}
+    schemas = {type_: meaning(event.model_json_schema()) for type_, event in EVENTS.items()}
     return hashlib.sha256(json.dumps(schemas, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def _shape(schema: Any, *, of_names: bool = False) -> Any:
-    """A JSON Schema without what is for people. Below `properties` and `$defs` keys are names, not words of schemas."""
-    if isinstance(schema, list):
-        return [_shape(part) for part in schema]
-    if not isinstance(schema, dict):
-        return schema
-    return {
-        key: _shape(value, of_names=not of_names and key in ("properties", "$defs"))
-        for key, value in schema.items()
-        if of_names or key not in _FOR_PEOPLE
-    }
 
 
 async def announce(connection: Client, name: str, now: datetime, blobs_root: str) -> None:

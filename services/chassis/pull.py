@@ -89,6 +89,6 @@ class PullLoop:
         try:
             await self._delivery.deliver(message)
         except Exception:
-            log.exception("a message could not be delivered and will come again")
+            log.exception("a message on %s could not be delivered and will come again", message.subject)
         finally:
             self._free.release()

@@ -1,12 +1,12 @@
 """What a command asks a person before it does it."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated
 
 import typer
 
 from services.cli.errors import BadInput
-from services.cli.watching import ago
+from services.cli.watching import span
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
 
@@ -29,9 +29,8 @@ def moment(text: str, now: datetime, option: str) -> datetime:
     Raises:
         BadInput: it is neither.
     """
-    if text and text[-1] in "smhd" and text[:-1].isdigit():
-        return now - (ago(text) if len(text) <= 7 else timedelta.max)
     try:
-        return datetime.fromisoformat(text).astimezone()
-    except ValueError:
+        back = span(text)
+        return datetime.fromisoformat(text).astimezone() if back is None else now - back
+    except (ValueError, OverflowError):
         raise BadInput(f"{option} {text}: write a span back from now, such as 2h or 3d, or an ISO time") from None

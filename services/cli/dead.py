@@ -41,14 +41,17 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """List the dead letters, oldest first, with the reason of each."""
+    from services.chassis.dead import ALL
+
     session = session_of(context)
-    letters = _read(session, _chosen(project, service, type_, since))
+    chosen = _chosen(project, service, type_, since)
+    letters = _read(session, chosen)
     if as_json:
         session.json([_summary(letter) for letter in letters])
     elif letters:
         _table(session, letters)
         session.notes.print("loopline dead show ID tells all of one; then replay it, or discard it")
-    elif (project, service, type_, since) == (None,) * 4:
+    elif chosen == ALL:
         session.out.print("no dead letters: every message was handled, or is still being tried")
     else:
         session.out.print("no dead letter is of that kind; loopline dead list shows all")
@@ -57,6 +60,8 @@ def list_(
 @dead.command()
 def show(context: typer.Context, letter: Letter, as_json: AsJson = False) -> None:
     """Show one dead letter: the event, why it was given up, the stack and the trace."""
+    from services.chassis.dead import printable
+
     session = session_of(context)
 
     async def work(client: "Client") -> "DeadLetter":
@@ -137,14 +142,12 @@ def discard(
 
 
 def _chosen(project: str | None, service: str | None, type_: str | None, since: str | None) -> "Chosen":
-    from contracts.topology import SERVICES
     from services.chassis.dead import Chosen
-    from services.cli.naming import event_type
+    from services.cli import naming
 
-    if service not in (None, *SERVICES):
-        raise BadInput(f"there is no service {service}: {', '.join(SERVICES)}")
-    name = event_type(type_).name() if type_ else None
-    return Chosen(project, service, name, moment(since, datetime.now(UTC), "--since") if since else None)
+    by = None if service is None else naming.service(service)
+    name = naming.event_type(type_).name() if type_ else None
+    return Chosen(project, by, name, moment(since, datetime.now(UTC), "--since") if since else None)
 
 
 def _read(session: Session, chosen: "Chosen") -> "list[DeadLetter]":
@@ -186,6 +189,8 @@ def _each(
 
 def _table(session: Session, letters: "list[DeadLetter]") -> None:
     from rich.table import Table
+
+    from services.chassis.dead import printable
 
     table = Table("id", "when", "durable", "event", "project", "tries", "reason", box=None)
     for letter in letters:
@@ -238,8 +243,3 @@ def _body(letter: "DeadLetter") -> Any:
         return json.loads(text)
     except ValueError:
         return text
-
-
-def printable(text: str) -> str:
-    """Without what a terminal would obey: the text is a stranger's."""
-    return "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in text)

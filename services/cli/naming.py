@@ -1,9 +1,21 @@
-"""Events by the names that people use: `training.requested`, or the whole type."""
+"""Events and services by the names that people use: `training.requested`, or the whole type."""
 
 from difflib import get_close_matches
 
 from contracts.events import EVENTS, Event
+from contracts.topology import SERVICES
 from services.cli.errors import BadInput
+
+
+def service(name: str) -> str:
+    """The name of a service.
+
+    Raises:
+        BadInput: there is none of that name.
+    """
+    if name not in SERVICES:
+        raise BadInput(f"there is no service {name}: {', '.join(SERVICES)}")
+    return name
 
 
 def event_type(name: str) -> type[Event]:

@@ -100,12 +100,10 @@ def _give(session: Session, service: str, span: "Span", yes: bool, as_json: bool
 
 
 def _heard(service: str, span: "Span") -> "Heard":
-    from contracts.topology import SERVICES
     from services.chassis.replaying import durables_of, heard
+    from services.cli import naming
 
-    if service not in SERVICES:
-        raise BadInput(f"there is no service {service}: {', '.join(SERVICES)}")
-    durables = durables_of(service)
+    durables = durables_of(naming.service(service))
     if not durables:
         raise BadInput(f"what {service} hears is not stored once it was answered; see loopline dead list")
     rows = [(row, part) for row in durables if (part := heard(row, span))]

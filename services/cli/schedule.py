@@ -8,7 +8,7 @@ import typer
 from services.cli.errors import BadInput
 from services.cli.options import AsJson, Project
 from services.cli.publishing import parse
-from services.cli.session import check_project, session_of, the_project
+from services.cli.session import check_name, session_of, the_project
 
 if TYPE_CHECKING:
     from contracts.events import Event
@@ -40,7 +40,7 @@ def add(
     """
     if (cron is None) == (every is None):
         raise BadInput("say when: with --cron '0 0 2 * * *' or with --every 6h, one of them")
-    check_project(name)
+    check_name(name, "a schedule's name")
     when = cron or f"@every {every}"
     event = _by_the_clock(parse(type_, data), name)
     session = session_of(context)
@@ -84,7 +84,7 @@ def show(context: typer.Context, project: Project = None, as_json: AsJson = Fals
 def remove(context: typer.Context, name: Name, project: Project = None, as_json: AsJson = False) -> None:
     """End a schedule. What it fired already stays."""
     session = session_of(context)
-    check_project(name)
+    check_name(name, "a schedule's name")
 
     async def work(client: "Client") -> str:
         about = await the_project(client, project)

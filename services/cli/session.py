@@ -78,10 +78,15 @@ def session_of(context: typer.Context) -> Session:
 
 def check_project(name: str | None) -> str | None:
     """A project's name as it was typed, or a refusal: it becomes a part of subjects and paths."""
+    return check_name(name, "a project's name")
+
+
+def check_name(name: str | None, what: str) -> str | None:
+    """A name as it was typed, or a refusal that says what it cannot be."""
     from contracts.events.base import PROJECT_PATTERN
 
     if name is not None and not re.fullmatch(PROJECT_PATTERN, name):
-        raise BadInput(f"{name!r} cannot be a project's name: 1 to 40 of a-z, 0-9 and -, no - at either end")
+        raise BadInput(f"{name!r} cannot be {what}: 1 to 40 of a-z, 0-9 and -, no - at either end")
     return name
 
 

@@ -55,10 +55,16 @@ def watch(
 
 def ago(text: str) -> timedelta:
     """`90s`, `10m`, `2h` or `1d`."""
-    match = re.fullmatch(r"(\d{1,6})([smhd])", text)
-    if not match:
+    found = span(text)
+    if found is None:
         raise BadInput(f"--since {text}: write a number and s, m, h or d, such as 10m")
-    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    return found
+
+
+def span(text: str) -> timedelta | None:
+    """What `90s`, `10m`, `2h` or `1d` means; None for anything else."""
+    match = re.fullmatch(r"(\d{1,6})([smhd])", text)
+    return timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else None
 
 
 def as_object(event: "Event", envelope: "Envelope") -> dict[str, Any]:

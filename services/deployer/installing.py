@@ -21,7 +21,7 @@ async def install(
     Raises:
         ModelRefused: the node does not take it, or answers the golden images otherwise than PyTorch did.
         Rejected: the model file is not in the blob store.
-        Retry: the node cannot be reached.
+        Away: the node cannot be reached.
     """
     trained = version.model
     name = model_name(version.name, version.version)

@@ -1,7 +1,5 @@
 """What labeling-sync does about a card, an image, a wish for a dataset, and feedback."""
 
-import hashlib
-
 from contracts.envelope import derive_id
 from contracts.events.base import EVENTS, Event
 from contracts.events.dataset import DatasetRejected, DatasetRequested, DatasetVersioned, FailedCheck
@@ -89,8 +87,8 @@ async def on_dataset_requested(event: DatasetRequested, heard: Heard, *, ports: 
         return {"type": fact.TYPE, "fact": fact.model_dump(mode="json")}
 
     # An event id may come from outside and hold what a key must not.
-    wish = hashlib.sha256(heard.envelope.id.encode()).hexdigest()[:16]
-    answered = await once(ports.claims, f"freeze.{heard.project}.{wish}", heard.owner, answer)
+    key = f"freeze.{heard.project}.{derive_id(heard.envelope.id)}"
+    answered = await once(ports.claims, key, heard.owner, answer)
     return [EVENTS[answered["type"]].model_validate(answered["fact"])]
 
 

@@ -19,7 +19,7 @@ Say = Callable[[Event, str], Awaitable[object]]
 
 
 async def on_prediction_requested(event: PredictionRequested, heard: Heard, *, ports: Ports) -> list[Event]:
-    """Answer with `prediction.completed` or `prediction.failed`. No node at the moment: tried again by the bus."""
+    """Answer with `prediction.completed` or `prediction.failed`. No node at the moment: waited for."""
     envelope = heard.envelope
     answered = await predict(
         event, project=heard.project, prediction_id=envelope.id, asked_at=envelope.time, ports=ports

@@ -17,7 +17,9 @@ async def predict(
     """Answer a request, or say why it has no answer.
 
     Raises:
-        Retry: no node answers at the moment.
+        Away: no node answers at the moment.
+        NotLoaded: no node has the model at the moment.
+        Retry: the model failed at this image.
     """
     waited_ms = max(0.0, (ports.now() - asked_at).total_seconds() * 1000)
     try:

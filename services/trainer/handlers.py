@@ -75,9 +75,10 @@ async def _answer(
         yield TrainingCompleted.model_validate(done)
         return
     try:
-        newest = await ports.facts.last(DatasetVersioned, heard.project)
-        overtaken = versioned and newest and newest[0].number > versioned.number
-        reason = f"superseded by dataset version {newest[0].number}" if newest and overtaken else ""
+        reason = ""
+        newest = await ports.facts.last(DatasetVersioned, heard.project) if versioned else None
+        if versioned and newest and newest[0].number > versioned.number:
+            reason = f"superseded by dataset version {newest[0].number}"
         if request.unless_training and await _overlaps(heard, ports):
             reason = f"another training of {heard.project} was under way"
         if reason:

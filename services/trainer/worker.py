@@ -41,7 +41,8 @@ def handle(given: dict[str, Any], say: Say) -> dict[str, Any]:
 
     Raises:
         Rejected: this training cannot succeed as asked; the text says why and what to do.
-        Retry: MLflow is away.
+        Away: MLflow does not answer.
+        Retry: MLflow does not do this.
     """
     job, places = Job.model_validate(given["job"]), Places.model_validate(given["places"])
     blobs = Blobs(places.blobs_root, make=False)

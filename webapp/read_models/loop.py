@@ -84,7 +84,7 @@ class LoopFeed:
             return
         newest = self._newest.setdefault(envelope.project, {})
         known = newest.get(type(event))
-        if known is None or _place(event, envelope) > _place(*known):
+        if known is None or place(event, envelope) > place(*known):
             newest[type(event)] = (event, envelope)
 
     def stations(self, project: str) -> tuple[Station, ...]:
@@ -96,7 +96,7 @@ class LoopFeed:
 
 
 def _station(name: str, facts: list[tuple[Event, Envelope]]) -> Station:
-    happenings = [_happening(*fact) for fact in sorted(facts, key=lambda fact: _place(*fact))]
+    happenings = [_happening(*fact) for fact in sorted(facts, key=lambda fact: place(*fact))]
     if not happenings:
         return Station(name)
     refusals = [happening for happening in happenings[:-1] if happening.tone == "bad"]
@@ -104,7 +104,8 @@ def _station(name: str, facts: list[tuple[Event, Envelope]]) -> Station:
     return Station(name, last, refusals[-1] if refusals and last.tone != "bad" else None)
 
 
-def _place(event: Event, envelope: Envelope) -> tuple[datetime, int, int, str]:
+def place(event: Event, envelope: Envelope) -> tuple[datetime, int, int, str]:
+    """Which of two facts is the newer."""
     return (envelope.time, _RANK.get(type(event), _ENDS), getattr(event, "done", 0), envelope.id)
 
 

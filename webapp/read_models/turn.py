@@ -14,6 +14,7 @@ from contracts.events.training import (
     TrainingProgressed,
     TrainingStarted,
 )
+from webapp.read_models.loop import place
 from webapp.read_models.telling import Tone, told
 
 TURN_EVENTS: tuple[type[Event], ...] = (
@@ -30,9 +31,6 @@ TURN_EVENTS: tuple[type[Event], ...] = (
     DeploymentCompleted,
     DeploymentFailed,
 )
-
-# A progress report may carry the same instant as the fact that ends the work: the fact wins.
-_RANK = {TrainingStarted: 0, TrainingProgressed: 1, DeploymentStarted: 0}
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class _Fact:
 
     @property
     def place(self) -> tuple[object, ...]:
-        return (self.envelope.time, _RANK.get(type(self.event), 2), getattr(self.event, "done", 0))
+        return place(self.event, self.envelope)
 
 
 class Turn:

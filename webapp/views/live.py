@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from services.chassis.client import whoami
 from webapp import shared
 from webapp.read_models.live import LiveView, Prediction
 from webapp.read_models.turn import Step
@@ -46,13 +45,11 @@ def show() -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="header"):
         st.subheader("Live", anchor=False, width="content")
         if projects:
-            project = st.selectbox(
-                "Project", projects, key="project", bind="query-params", width=220, label_visibility="collapsed"
-            )
+            project = parts.project_chosen(projects)
             heat_maps = st.toggle("Heat map", help="Where the model saw its evidence.")
             hold = st.toggle("Hold still", help="New predictions wait until you let go.")
     with st.sidebar:
-        given_by = st.text_input("Your name", whoami(), max_chars=200, help="Goes with every correction.").strip()
+        given_by = parts.your_name("Goes with every correction.")
     if not projects:
         _no_project(projects)
         return
@@ -61,7 +58,7 @@ def show() -> None:
         answered = st.multiselect("Answered", classes, placeholder="All classes")
         most = st.slider("Confidence at most", 0, 100, 100, format="%d %%")
     _board(
-        Wanted(project, tuple(answered), most / 100, heat_maps, hold, given_by or whoami()),
+        Wanted(project, tuple(answered), most / 100, heat_maps, hold, given_by),
         projects,
         classes,
     )

@@ -25,11 +25,7 @@ def show() -> None:
     projects = shared.subscription().projects()
     with st.container(horizontal=True, vertical_alignment="center", key="header"):
         st.subheader("Loop", anchor=False, width="content")
-        project = ""
-        if projects:
-            project = st.selectbox(
-                "Project", projects, key="project", bind="query-params", width=220, label_visibility="collapsed"
-            )
+        project = parts.project_chosen(projects) if projects else ""
     _board(project, projects)
 
 

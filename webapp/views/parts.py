@@ -5,6 +5,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
 
+from services.chassis.client import whoami
 from webapp.known import Link
 from webapp.read_models.trouble import Letter
 from webapp.words import clock, plain
@@ -12,6 +13,19 @@ from webapp.words import clock, plain
 REFRESH_S = 1.0
 TONES = {"good": "green", "bad": "red", "busy": "blue", "waiting": "gray"}
 ICONS = {"good": "check_circle", "bad": "cancel", "busy": "progress_activity", "waiting": "schedule"}
+
+
+def project_chosen(projects: tuple[str, ...]) -> str:
+    """The project that the pages are about, the same on all of them."""
+    chosen: str = st.selectbox(
+        "Project", projects, key="project", bind="query-params", width=220, label_visibility="collapsed"
+    )
+    return chosen
+
+
+def your_name(help_: str) -> str:
+    """Under whose name things are said."""
+    return st.text_input("Your name", whoami(), max_chars=200, help=help_).strip() or whoami()
 
 
 def link_told(link: Link) -> None:

@@ -6,8 +6,7 @@ from typing import Literal
 
 import streamlit as st
 
-from services.chassis.client import whoami
-from services.chassis.dead import DeadLetter
+from services.chassis.dead import DeadLetter, printable
 from webapp import shared
 from webapp.read_models.trouble import Letter
 from webapp.subscription import NotSaid, Subscription
@@ -26,7 +25,7 @@ def show() -> None:
     """The page."""
     parts.style("[class*=st-key-letter-] button{padding:.25rem .6rem;min-height:2.25rem}")
     with st.sidebar:
-        by = st.text_input("Your name", whoami(), max_chars=200, help="Goes with what you decide.").strip() or whoami()
+        by = parts.your_name("Goes with what you decide.")
     st.subheader("Trouble", anchor=False)
     _board(by)
 
@@ -44,9 +43,9 @@ def _board(by: str) -> None:
                 "No dead letters: every message was handled, or is still being tried.", icon=":material/check_circle:"
             )
         return
-    services = sorted({letter.durable for letter in letters})
-    if len(services) > 1:
-        chosen = st.pills("Gave up", services, selection_mode="multi", label_visibility="collapsed")
+    durables = sorted({letter.durable for letter in letters})
+    if len(durables) > 1:
+        chosen = st.pills("Gave up", durables, selection_mode="multi", label_visibility="collapsed")
         letters = tuple(letter for letter in letters if not chosen or letter.durable in chosen)
     newest_first = letters[::-1]
     pages = -(-len(newest_first) // _ON_A_PAGE)
@@ -84,7 +83,7 @@ def _letter(live: Subscription, letter: Letter, by: str) -> None:
             key=f"details-{letter.id}",
             type="tertiary",
             on_click=_close if letter.id in opened else _open,
-            args=(live, letter.id),
+            args=(letter.id,) if letter.id in opened else (live, letter.id),
         )
     if problem := st.session_state.get(_PROBLEMS, {}).get(letter.id):
         st.markdown(f":red[{plain(problem)}]")
@@ -96,7 +95,8 @@ def _details(letter: DeadLetter) -> None:
     ids = {"event": letter.envelope.id if letter.envelope else "", "trace": letter.trace_id, "subject": letter.subject}
     told = [f"{name} `{value}`" for name, value in ids.items() if value and "`" not in value]
     st.markdown(f":small[{' · '.join((*told, f'heard at `{letter.stream}:{letter.sequence}`'))}]")
-    st.code(_body(letter), language="json", wrap_lines=True, height=_height(_body(letter)))
+    body = _body(letter)
+    st.code(body, language="json", wrap_lines=True, height=_height(body))
     if letter.whole_bytes is not None:
         st.caption(f"The beginning of {letter.whole_bytes:,} bytes, which could not be kept whole.")
     if letter.stack:
@@ -115,7 +115,7 @@ def _body(letter: DeadLetter) -> str:
         text = json.dumps(json.loads(letter.body), indent=2, ensure_ascii=False)
     except ValueError:
         text = letter.body.decode("utf-8", "backslashreplace")
-    return short("".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text), _BODY_CHARS)
+    return short(printable(text, kept="\n\t"), _BODY_CHARS)
 
 
 def _open(live: Subscription, id_: int) -> None:
@@ -123,7 +123,7 @@ def _open(live: Subscription, id_: int) -> None:
         st.session_state[_OPENED][id_] = letter
 
 
-def _close(live: Subscription, id_: int) -> None:
+def _close(id_: int) -> None:
     st.session_state[_OPENED].pop(id_, None)
 
 

@@ -47,7 +47,8 @@ class MlflowRuns:
         """The id of the run for this claim: the one that a killed trainer left behind, or a new one.
 
         Raises:
-            Retry: MLflow does not answer.
+            Away: MLflow does not answer.
+            Retry: it does not do what is asked.
             Rejected: the experiment was deleted.
         """
         with self._answering():
@@ -88,7 +89,8 @@ class MlflowRuns:
         """Log everything, then mark the run as finished. Done again it overwrites and adds nothing.
 
         Raises:
-            Retry: MLflow does not answer.
+            Away: MLflow does not answer.
+            Retry: it does not do what is asked.
         """
         with self._answering():
             self._client.log_batch(
@@ -114,7 +116,8 @@ class MlflowRuns:
         """Mark the run as failed, and say why.
 
         Raises:
-            Retry: MLflow does not answer.
+            Away: MLflow does not answer.
+            Retry: it does not do what is asked.
         """
         with self._answering():
             self._client.set_tag(run_id, FAILED_TAG, reason[:5000])

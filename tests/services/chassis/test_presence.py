@@ -5,13 +5,14 @@ from pathlib import Path
 import pytest
 from pydantic import Field
 
+from contracts.compatibility import meaning
 from contracts.events.base import Shape
 from deploy.embedded import servers
 from services.chassis.app import Service
 from services.chassis.client import Client
 from services.chassis.connection import connect
 from services.chassis.jobs import replica
-from services.chassis.presence import _shape, contracts_hash
+from services.chassis.presence import contracts_hash
 from services.chassis.provisioning import provision
 from services.chassis.settings import Settings
 from services.chassis.store_mark import mark_of
@@ -33,7 +34,7 @@ def test_contracts_are_told_apart_by_fields_and_not_by_what_is_said_about_them()
         title: str
         more: int = 0
 
-    before, after, grown = (_shape(model.model_json_schema()) for model in (Before, After, Grown))
+    before, after, grown = (meaning(model.model_json_schema()) for model in (Before, After, Grown))
     assert before == after != grown
     assert list(before["properties"]) == ["title"]
 

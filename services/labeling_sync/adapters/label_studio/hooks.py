@@ -4,24 +4,32 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from services.chassis.errors import Rejected
-from services.labeling_sync.adapters.label_studio.http import Http, NotThere
+from services.labeling_sync.adapters.label_studio.http import Http
+from services.labeling_sync.ports import NoSuchProject
 
 _ACTIONS = ("ANNOTATION_CREATED", "ANNOTATIONS_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED")
 _PRIVATE = "private network addresses"
+
+# A call with the id of a project; NoSuchProject where there is none, or none any more.
+InProject = Callable[[str, Callable[[int], Awaitable[None]]], Awaitable[None]]
 
 
 class LabelStudioHooks:
     """`Hooks` in Label Studio 1.23, which has one a project."""
 
-    def __init__(self, http: Http, find_project: Callable[[str], Awaitable[int | None]]) -> None:
+    def __init__(self, http: Http, in_project: InProject) -> None:
         self._http = http
-        self._find_project = find_project
+        self._in = in_project
 
     async def keep(self, project: str, url: str, secret: str) -> bool:
         """As `Hooks.keep`. A webhook that points there already is put right, whoever made it."""
-        id_ = await self._find_project(project)
-        if id_ is None:
+        try:
+            await self._in(project, lambda id_: self._keep(id_, url, secret))
+        except NoSuchProject:
             return False
+        return True
+
+    async def _keep(self, id_: int, url: str, secret: str) -> None:
         wanted = {
             "project": id_,
             "url": url,
@@ -38,8 +46,6 @@ class LabelStudioHooks:
                 await self._http.call("POST", "/api/webhooks/", body=wanted)
             elif any(_plain(ours.get(name)) != _plain(value) for name, value in wanted.items()):
                 await self._http.call("PATCH", f"/api/webhooks/{ours['id']}/", body=wanted)
-        except NotThere:
-            return False
         except Rejected as error:
             if _PRIVATE in str(error):
                 raise Rejected(
@@ -47,7 +53,6 @@ class LabelStudioHooks:
                     "SSRF_PROTECTION_ENABLED=false, or unset LOOPLINE_LABEL_STUDIO_HOOK_URL"
                 ) from error
             raise
-        return True
 
 
 def _plain(value: Any) -> Any:

@@ -32,7 +32,7 @@ class LabelStudio:
     def __init__(self, http: Http, pictures: ServedPictures) -> None:
         self._http = http
         self._pictures = pictures
-        self.hooks = LabelStudioHooks(http, self.find_project)
+        self.hooks = LabelStudioHooks(http, self._in)
         self._imports = Imports(self._import)
         self._ids: dict[str, int] = {}
         self._people: dict[int, str] = {}
@@ -75,14 +75,16 @@ class LabelStudio:
             "label_config": shapes.label_config(card.data.classes),
             "enable_empty_annotation": False,
         }
-        if not await self._projects(card.project):
+        found = await self._projects(card.project)
+        if not found:
             await self._http.call("POST", "/api/projects/", body=body)
-        kept, *twins = await self._projects(card.project)
+            found = await self._projects(card.project)
+            log.info("made project %s of Label Studio, %s", found[0]["id"], found[0]["title"])
+        kept, *twins = found
         for twin in twins:
             if not twin["task_number"]:
                 await self._http.call("DELETE", f"/api/projects/{twin['id']}/")
         self._ids[card.project] = int(kept["id"])
-        log.info("made project %s of Label Studio, %s", kept["id"], kept["title"])
         return self._ids[card.project]
 
     async def fit_project(self, project_id: int, card: ScopeCard) -> None:
