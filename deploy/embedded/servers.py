@@ -21,6 +21,7 @@ from deploy.setup.steps import QUIET_LABEL_STUDIO
 HOST = "127.0.0.1"
 ROOT = Path(__file__).resolve().parents[2]
 LABEL_STUDIO_BIN = ROOT / ".venv-label-studio" / "bin" / "label-studio"
+LABEL_STUDIO_SETTINGS = Path(__file__).parent / "label_studio" / "loopline_settings.py"
 LABEL_STUDIO_EMPTY = ROOT / ".venv-label-studio" / "empty" / "label_studio.sqlite3"
 """A database with tables and nothing in them, from the set-up: making one takes half a minute."""
 
@@ -158,6 +159,8 @@ def label_studio(data: Path, port: int, *, email: str, password: str, token: str
             "LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED": "true",
             "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT": str(files_root),
             "LABEL_STUDIO_DISABLE_SIGNUP_WITHOUT_LINK": "true",
+            "PYTHONPATH": str(LABEL_STUDIO_SETTINGS.parent),
+            "DJANGO_SETTINGS_MODULE": LABEL_STUDIO_SETTINGS.stem,
             **QUIET_LABEL_STUDIO,
         },
         # /health says UP some seconds before the user exists.
