@@ -38,6 +38,6 @@ def build(
         "turns": Turns(),
         "threads": settings.triton_threads,
     }
-    service.hear("deployer-rollouts", {ModelApproved: partial(on_model_approved, **given)})
+    service.hear("deployer-rollouts", {ModelApproved: partial(on_model_approved, **given, said=service.bus)})
     service.every(settings.reconcile_period_s, partial(reconcile, **given), name="reconcile")
     return service

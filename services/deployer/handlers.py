@@ -9,7 +9,7 @@ from services.chassis.errors import Rejected
 from services.chassis.heard import Heard
 from services.deployer import golden
 from services.deployer.installing import install, take_off
-from services.deployer.ports import Artifacts, ModelNodes, ModelRefused, Routes
+from services.deployer.ports import Artifacts, ModelNodes, ModelRefused, Routes, Said
 from services.deployer.rollout import Step, may_linger, model_name, next_step
 from services.deployer.route import Route, Served
 from services.deployer.turns import Turns
@@ -25,22 +25,40 @@ async def on_model_approved(
     routes: Routes,
     artifacts: Artifacts,
     turns: Turns,
+    said: Said,
     threads: int = 0,
 ) -> AsyncIterator[Event]:
     """Roll the version out over all nodes, then move the route; what served before serves until then.
 
     Each step asks first whether it was done already, and all that `deployment.completed` says is kept with the route,
-    so that a run after a crash at any point ends in the same state and says the same.
+    so that a run after a crash at any point ends in the same state and says the same. An approval whose outcome was
+    said is left alone, whatever serves by now: it has one outcome.
     """
     if event.version.name != heard.project:
         raise Rejected(f"a version of {event.version.name} was approved for the project {heard.project}")
+    if await _is_answered(heard, said):
+        return
     found = await routes.get(heard.project)
     serving = found[0].current.version if found else None
     if next_step(serving, event.version.version) is Step.ROLL_OUT:
         yield DeploymentStarted(version=event.version, nodes=nodes.names, replaces=serving)
     async with turns.of(heard.project):
         ended = await _roll_out(event.version, nodes, routes, artifacts, threads)
-    yield ended
+    # Another replica may have said it, and been overtaken, while this one stood still.
+    if not await _is_answered(heard, said):
+        yield ended
+
+
+async def _is_answered(heard: Heard, said: Said) -> bool:
+    """Whether the outcome of what is heard is stored.
+
+    All of the project's outcomes are looked at, a few hundred at most: where the same approval was stored a second
+    time, its outcome lies before it.
+    """
+    answered: set[str | None] = set()
+    for outcome in (DeploymentCompleted, DeploymentFailed):
+        answered |= {envelope.causation_id async for _, envelope, _ in said.read(outcome, heard.project)}
+    return heard.envelope.id in answered
 
 
 async def _roll_out(

@@ -1,12 +1,16 @@
 """What the deployer needs from outside, named by need."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from contracts.envelope import Envelope
+from contracts.events.base import Event
 from services.deployer.route import Route
+
+E = TypeVar("E", bound=Event)
 
 
 class ModelRefused(Exception):
@@ -51,6 +55,14 @@ class Routes(Protocol):
 
     async def put(self, project: str, route: Route, revision: int | None) -> None:
         """Set the route if `revision` is still the last one (None: if there is none yet). Raises Retry when not."""
+        ...
+
+
+class Said(Protocol):
+    """What was said on the bus."""
+
+    def read(self, event_type: type[E], project: str) -> AsyncIterator[tuple[E, Envelope, int]]:
+        """All stored facts of a type about a project, the oldest first."""
         ...
 
 

@@ -51,24 +51,13 @@ async def _answer(
     request: TrainingRequested, versioned: DatasetVersioned | None, heard: Heard, ports: Ports
 ) -> AsyncIterator[Event]:
     """The facts of one training, from the first look at the card to its end."""
-    defined = await ports.facts.last(ProjectDefined, heard.project)
-    if defined is None:
-        yield TrainingFailed(
-            reason=f"the project {heard.project} has no scope card: apply one with `loopline project apply FILE`"
-        )
+    job = await _job(request, versioned, heard, ports.facts)
+    key = job.claim if isinstance(job, Job) else ""
+    if heard.tries > 1:
+        await _end_former(key, heard, ports)
+    if isinstance(job, TrainingFailed):
+        yield job
         return
-    dataset = versioned or await _dataset(request.dataset_id, heard, ports.facts)
-    if dataset is None:
-        yield TrainingFailed(reason=_no_dataset(request.dataset_id, heard.project))
-        return
-    plan = _plan(request, defined[0].card, dataset)
-    try:
-        plan = plan.model_copy(update={"parameters": checked(plan.recipe, plan.parameters)})
-    except NotARecipe as error:
-        yield TrainingFailed(plan=plan, reason=str(error))
-        return
-    hash_ = plan_hash(plan.dataset_id, plan.recipe, plan.parameters, plan.seed)
-    key = claim_key(heard.project, hash_, heard.envelope.id if request.again else None)
     done = await ports.claims.take(key, heard.owner)
     if done is not None:
         # Trained before, by this message or another one: say so again, whoever heard it first knows it by its id.
@@ -81,20 +70,11 @@ async def _answer(
             reason = f"superseded by dataset version {newest[0].number}"
         if request.unless_training and await _overlaps(heard, ports):
             reason = f"another training of {heard.project} was under way"
-        if reason:
+        # Its run may go on from an earlier try, which died. One that finished before it died is no longer cancelled.
+        if reason and await ports.trainer.cancel(heard.project, key, reason):
             await ports.claims.release(key, heard.owner)
-            yield TrainingCancelled(plan=plan, reason=reason)
+            yield TrainingCancelled(plan=job.plan, reason=reason)
             return
-        job = Job(
-            project=heard.project,
-            claim=key,
-            plan_hash=hash_,
-            plan=plan,
-            dataset_number=dataset.number,
-            classes=dataset.classes,
-            manifest=dataset.manifest,
-            correlation_id=heard.envelope.correlation_id,
-        )
         async with aclosing(_train(job, ports)) as facts:
             async for fact in facts:
                 if isinstance(fact, TrainingCompleted):
@@ -103,12 +83,50 @@ async def _answer(
                 yield fact
     except CannotTrain as error:
         await ports.claims.release(key, heard.owner)
-        yield TrainingFailed(plan=plan, reason=str(error))
+        yield TrainingFailed(plan=job.plan, reason=str(error))
     except Exception:
         # Tried again later; until then another who wants the same may do it. Not so when cancelled: then this very
         # message comes again, with the same owner.
         await ports.claims.release(key, heard.owner)
         raise
+
+
+async def _job(
+    request: TrainingRequested, versioned: DatasetVersioned | None, heard: Heard, facts: Facts
+) -> Job | TrainingFailed:
+    """What is to be done, by the card as it is now, or why nothing can be."""
+    defined = await facts.last(ProjectDefined, heard.project)
+    if defined is None:
+        return TrainingFailed(
+            reason=f"the project {heard.project} has no scope card: apply one with `loopline project apply FILE`"
+        )
+    dataset = versioned or await _dataset(request.dataset_id, heard, facts)
+    if dataset is None:
+        return TrainingFailed(reason=_no_dataset(request.dataset_id, heard.project))
+    plan = _plan(request, defined[0].card, dataset)
+    try:
+        plan = plan.model_copy(update={"parameters": checked(plan.recipe, plan.parameters)})
+    except NotARecipe as error:
+        return TrainingFailed(plan=plan, reason=str(error))
+    hash_ = plan_hash(plan.dataset_id, plan.recipe, plan.parameters, plan.seed)
+    return Job(
+        project=heard.project,
+        claim=claim_key(heard.project, hash_, heard.envelope.id if request.again else None),
+        plan_hash=hash_,
+        plan=plan,
+        dataset_number=dataset.number,
+        classes=dataset.classes,
+        manifest=dataset.manifest,
+        correlation_id=heard.envelope.correlation_id,
+    )
+
+
+async def _end_former(wanted: str, heard: Heard, ports: Ports) -> None:
+    """End what an earlier try of this very message began and died in, where the card by now asks for something else."""
+    for key, owner in (await ports.claims.held(all_claims(heard.project))).items():
+        if owner == heard.owner and key != wanted:
+            await ports.trainer.cancel(heard.project, key, "the scope card was changed meanwhile")
+            await ports.claims.release(key, heard.owner)
 
 
 async def _overlaps(heard: Heard, ports: Ports) -> bool:

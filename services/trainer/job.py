@@ -17,6 +17,14 @@ class Job(Shape):
     correlation_id: str
 
 
+class Cancel(Shape):
+    """A training that is not wanted any more, by its claim."""
+
+    project: ProjectName
+    claim: str
+    reason: str
+
+
 class Places(Shape):
     """Where things lie."""
 

@@ -60,3 +60,12 @@ class Trainer(Protocol):
             Retry: not now.
         """
         ...
+
+    async def cancel(self, project: str, claim: str, reason: str) -> bool:
+        """End what an earlier try began under this claim and nobody goes on with, as cancelled; True also if there
+        is nothing. False when it was finished before: too late, `train` gives what was made.
+
+        Raises:
+            Retry: not now.
+        """
+        ...

@@ -12,14 +12,15 @@ from typing import Any
 
 import torch
 
+from contracts.events.base import BlobRef
 from contracts.events.training import TrainedModel
-from services.chassis.blobs import Blobs
+from services.chassis.blobs import BlobMissing, Blobs
 from services.chassis.child import serve
 from services.chassis.errors import Rejected, Retry
 from services.chassis.manifest import read_manifest
-from services.trainer.adapters.mlflow_runs import MlflowRuns, RunFacts
+from services.trainer.adapters.mlflow_runs import FoundRun, MlflowRuns, RunFacts
 from services.trainer.dataset import COLUMNS, Dataset, NotTrainable
-from services.trainer.job import Job, Made, Places
+from services.trainer.job import Cancel, Job, Made, Places
 from services.trainer.recipes import frozen_features
 from services.trainer.recipes.extractor import extractor
 from services.trainer.recipes.head import Examples, fit_head
@@ -32,30 +33,57 @@ log = logging.getLogger(__name__)
 RECIPES: Mapping[str, Recipe] = {"frozen-features": frozen_features.train}
 
 _LEAST_PAUSE_S = 0.5
+_MODEL_TAG, _GOLDEN_TAG, _SIDE_TAG = "loopline.model_sha256", "loopline.golden_sha256", "loopline.max_side"
 
 Say = Callable[[dict[str, Any]], None]
 
 
+class MadeBefore(Exception):
+    """An earlier try finished the run of this claim, and what it `made` is there."""
+
+    def __init__(self, made: Made) -> None:
+        super().__init__(made.run_id)
+        self.made = made
+
+
 def handle(given: dict[str, Any], say: Say) -> dict[str, Any]:
-    """Run the training `given["job"]` with the `given["places"]`; returns a `Made`.
+    """Run the training `given["job"]`, or do `given["cancel"]`, with the `given["places"]`.
+
+    Returns a `Made`, or whether it is `cancelled`.
 
     Raises:
         Rejected: this training cannot succeed as asked; the text says why and what to do.
         Away: MLflow does not answer.
         Retry: MLflow does not do this.
     """
-    job, places = Job.model_validate(given["job"]), Places.model_validate(given["places"])
-    blobs = Blobs(places.blobs_root, make=False)
-    dataset = read_dataset(job, blobs)
+    places = Places.model_validate(given["places"])
     runs = MlflowRuns(places.mlflow_url)
+    if "cancel" in given:
+        cancel = Cancel.model_validate(given["cancel"])
+        ended = runs.kill(cancel.project, cancel.claim, cancel.reason, _now_ms())
+        return {"cancelled": not (ended and ended.finished)}
+    job, blobs = Job.model_validate(given["job"]), Blobs(places.blobs_root, make=False)
+    try:
+        made = train(job, runs, blobs, places.kept_root, paced(say))
+    except MadeBefore as before:
+        made = before.made
+    return made.model_dump(mode="json")
+
+
+def train(job: Job, runs: MlflowRuns, blobs: Blobs, kept_root: str, report: Report) -> Made:
+    """Train, and log it in the run of the claim.
+
+    Raises:
+        MadeBefore: that was done before. Found at the beginning, or when this try fails.
+        Rejected, Away, Retry: as `handle`.
+    """
     facts = run_facts(job)
-    report = paced(say)
     with ThreadPoolExecutor(1) as aside:
         # The run begins while the work does.
-        begun = aside.submit(runs.begin, facts, _now_ms())
+        begun = aside.submit(begin, job, facts, runs, blobs)
         try:
             made = RECIPES[job.plan.recipe](
-                dataset, job.plan.parameters, blobs, places.kept_root, unless_hopeless(begun, report)
+                read_dataset(job, blobs), job.plan.parameters, blobs, kept_root, unless_hopeless(begun, report)
             )
             model = stored(made, job, blobs)
             run_id = begun.result()
@@ -65,19 +93,50 @@ def handle(given: dict[str, Any], say: Say) -> dict[str, Any]:
                 facts,
                 files={"model.pt": made.model, "golden.npz": made.golden},
                 metrics=made.metrics,
-                tags={"loopline.model_sha256": model.file.sha256, "loopline.golden_sha256": model.golden.sha256},
+                tags={
+                    _MODEL_TAG: model.file.sha256,
+                    _GOLDEN_TAG: model.golden.sha256,
+                    _SIDE_TAG: str(model.max_side),
+                },
                 now_ms=_now_ms(),
             )
             report("log", 1, 1, {})
-            return Made(run_id=run_id, model=model, metrics=made.metrics).model_dump(mode="json")
+            return Made(run_id=run_id, model=model, metrics=made.metrics)
         except Exception as error:
-            if not begun.exception():
-                mark_failed(runs, begun.result(), error)
+            not_begun = begun.exception()
+            if isinstance(not_begun, MadeBefore):
+                raise not_begun from error
+            if not not_begun:
+                raise_if_made(mark_failed(runs, begun.result(), error), job, blobs)
             raise
 
 
+def begin(job: Job, facts: RunFacts, runs: MlflowRuns, blobs: Blobs) -> str:
+    """The id of the run for this job. Raises MadeBefore."""
+    run = runs.begin(facts, _now_ms())
+    raise_if_made(run, job, blobs)
+    return run.id
+
+
+def raise_if_made(run: FoundRun | None, job: Job, blobs: Blobs) -> None:
+    """Raises MadeBefore where the run is finished and its files are still in the blob store."""
+    if run is None or not run.finished:
+        return
+    try:
+        file, golden = (
+            BlobRef(uri=f"blob://{sha256}.{kind}", sha256=sha256, size_bytes=len(blobs.read(f"blob://{sha256}.{kind}")))
+            for sha256, kind in ((run.tags[_MODEL_TAG], "pt"), (run.tags[_GOLDEN_TAG], "npz"))
+        )
+        max_side = int(run.tags[_SIDE_TAG])
+    except (KeyError, BlobMissing) as gone:
+        log.warning("the run %s is finished, but its result is not to be had again: %s", run.id, gone)
+        return
+    model = TrainedModel(file=file, golden=golden, classes=job.classes, max_side=max_side)
+    raise MadeBefore(Made(run_id=run.id, model=model, metrics=dict(run.metrics)))
+
+
 def unless_hopeless(begun: Future[str], report: Report) -> Report:
-    """Report, but stop where MLflow is away: to learn that after minutes of work is too late."""
+    """Report, but stop where it was made before or MLflow is away: to learn that after minutes of work is too late."""
 
     def checked(stage: str, done: int, total: int, metrics: dict[str, float]) -> None:
         if begun.done():
@@ -97,12 +156,13 @@ def stored(made: MadeModel, job: Job, blobs: Blobs) -> TrainedModel:
     )
 
 
-def mark_failed(runs: MlflowRuns, run_id: str, error: Exception) -> None:
+def mark_failed(runs: MlflowRuns, run_id: str, error: Exception) -> FoundRun | None:
     """Say in MLflow why a run failed; where that cannot be said either, the log has both reasons."""
     try:
-        runs.fail(run_id, str(error), _now_ms())
+        return runs.fail(run_id, str(error), _now_ms())
     except Retry as also:
         log.warning("the run %s could not be marked as failed: %s", run_id, also)
+        return None
 
 
 def read_dataset(job: Job, blobs: Blobs) -> Dataset:

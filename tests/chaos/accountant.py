@@ -128,13 +128,15 @@ def trainings(books: Books) -> Iterator[Finding]:
 
 
 def runs(books: Books) -> Iterator[Finding]:
-    """Every training that was completed has one finished run, no run belongs to none, no claim has two."""
+    """Every training that was completed has one finished run, no other run is left open, no claim has two."""
     completed = {event.run_id: fact for fact, event in books.of(TrainingCompleted)}
     there = {run.id for run in books.runs}
     for run_id, fact in completed.items():
         if run_id not in there:
             yield Finding("run", f"MLflow has no run {run_id} of training.completed {fact.id}")
     for run in books.runs:
+        if run.status == "KILLED" and run.claim not in books.claims:
+            continue  # a training that was cancelled: its claim was given back
         if run.status != "FINISHED":
             yield Finding("run", f"the run {run.id} ({run.claim}) is left {run.status}")
         elif run.id not in completed:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -33,16 +34,17 @@ async def _define(scene: Scene) -> None:
     await scene.client.say(ProjectDefined(card=card), project=scene.project)
 
 
-def _dataset(manifest: BlobRef) -> DatasetVersioned:
+def _dataset(manifest: BlobRef, number: int = 1) -> DatasetVersioned:
     counts = tuple(ClassCount(label=label, train=2, validation=1, test=1) for label in CLASSES)
+    id_ = f"{number:016x}"
     return DatasetVersioned(
-        dataset_id=_DATASET, number=1, manifest=manifest, classes=CLASSES, counts=counts, labels=8, new_labels=8
+        dataset_id=id_, number=number, manifest=manifest, classes=CLASSES, counts=counts, labels=8, new_labels=8
     )
 
 
-async def _version(scene: Scene) -> None:
+async def _version(scene: Scene, number: int = 1) -> None:
     manifest = two_corners(scene.client.blobs, train=2, validation=1, test=1, side=SIDE)
-    await scene.say(_dataset(manifest), "versioned")
+    await scene.say(_dataset(manifest, number), f"version-{number}")
 
 
 async def _train_again(scene: Scene) -> None:
@@ -177,7 +179,23 @@ _RUN = {
     "datasets": 1,
     "said": True,
 }
-_FAILED_RUN = {**_RUN, "status": "FAILED", "failed": True, "files": [], "metrics": False, "datasets": 0, "said": False}
+_EMPTY_RUN = {**_RUN, "files": [], "metrics": False, "datasets": 0, "said": False}
+_FAILED_RUN = {**_EMPTY_RUN, "status": "FAILED", "failed": True}
+_KILLED_RUN = {**_EMPTY_RUN, "status": "KILLED"}
+
+SUPERSEDED = Play(
+    handler("trainer: dataset.versioned"),
+    _version,
+    _runs,
+    {
+        "said": {"training.started": 2, "training.completed": 1, "training.cancelled": 1},
+        "claims": {"train done": 1},
+        # The newest first.
+        "runs": [_RUN, _KILLED_RUN],
+    },
+    arrange=_define,
+    meanwhile=partial(_version, number=2),
+)
 
 WANTED_AGAIN = Play(
     handler("trainer: dataset.versioned"),

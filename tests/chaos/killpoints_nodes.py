@@ -75,6 +75,16 @@ async def _approve_third(scene: Scene) -> None:
     await scene.say(ModelApproved(version=version, approved_by="gates", why="all passed"), "approved")
 
 
+async def _another_rolls_out_a_fourth(scene: Scene) -> None:
+    """As another replica does with a newer approval, before the third is heard again."""
+    bucket = scene.client.bucket(DEPLOYMENTS)
+    found = await bucket.get(scene.project)
+    assert found
+    route = Route.model_validate(found[0])
+    fourth = Route(current=_served(_version(scene, 4)), previous=route.current, nodes=route.nodes)
+    await bucket.put(scene.project, fourth.model_dump(mode="json"), found[1])
+
+
 async def _approve_with_wrong_answers(scene: Scene) -> None:
     """Its golden answers are those of another model."""
     right, other = tiny_model(scene), tiny_model(scene, sharpness=0.5)
@@ -139,6 +149,22 @@ async def _stored(scene: Scene) -> dict[str, Any]:
     """Images and heat maps in the store."""
     return {"blobs": scene.blobs("png")}
 
+
+OVERTAKEN = Play(
+    handler("deployer: model.approved"),
+    _approve_third,
+    _serving,
+    {
+        "said": {"deployment.started": 1, "deployment.completed": 1},
+        "claims": {},
+        "route": [4, 3],
+        "nodes": [_NODE],
+        "loaded": [2, 3],
+    },
+    arrange=_two_versions_serve,
+    clear=_clear,
+    meanwhile=_another_rolls_out_a_fourth,
+)
 
 PLAYS = (
     Play(

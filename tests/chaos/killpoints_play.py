@@ -26,7 +26,7 @@ async def nothing(scene: Scene) -> None:
 @dataclass(frozen=True)
 class Play:
     """`arrange` prepares, `cause` says what the service is to hear, `look` sees what is there outside the bus, `clear`
-    takes away what the next scene would stumble over.
+    takes away what the next scene would stumble over. `meanwhile` happens between a death and the start after it.
 
     `expect` is the end: the facts said by the service (`said`), the claims, and what `look` gives.
     """
@@ -37,6 +37,7 @@ class Play:
     expect: Mapping[str, Any]
     arrange: Act = nothing
     clear: Act = nothing
+    meanwhile: Act = nothing
 
     @property
     def service(self) -> str:
@@ -85,6 +86,7 @@ async def killed(play: Play, before: str, around: Surroundings) -> list[str]:
         with here.running(play.service, "dies", at=before) as process:
             code = await ended(process, START_S)
         assert code == -9, f"it did not come to `{before}`, only to {here.made('dies')}\n{here.output('dies')}"
+        await play.meanwhile(here)
         with here.running(play.service, "lives"):
             await _to_the_end(play, here, "lives")
         # Stopped in order: what it was about to do besides is done by now.

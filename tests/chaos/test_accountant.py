@@ -85,6 +85,15 @@ BAD: list[tuple[str, str, Books]] = [
     ("training", "no outcome", without("training-failed")),
     ("run", "MLflow has no run run-1", replace(GOOD, runs=())),
     ("run", "left RUNNING", replace(GOOD, runs=(*GOOD.runs, Run("run-2", "RUNNING", "train.p.2")))),
+    (
+        "run",
+        "left KILLED",
+        replace(
+            GOOD,
+            runs=(*GOOD.runs, Run("run-2", "KILLED", "train.p.2")),
+            claims={**GOOD.claims, "train.p.2": {"owner": "LOOP:9"}},
+        ),
+    ),
     ("run", "no training.completed names it", replace(GOOD, runs=(*GOOD.runs, Run("run-2")))),
     ("run", "2 runs for the claim train.p.1", replace(GOOD, runs=(*GOOD.runs, Run("run-2", claim="train.p.1")))),
     ("evaluation", "no outcome", without("judged")),
@@ -176,3 +185,7 @@ def test_a_fact_that_is_stored_twice_is_counted_once() -> None:
 def test_a_second_word_of_one_training_needs_no_second_run() -> None:
     facts = (*GOOD.facts, Fact("again", completed(), "elsewhere"))
     assert [finding for finding in audit(replace(GOOD, facts=facts)) if finding.kind == "run"] == []
+
+
+def test_a_killed_run_whose_claim_was_given_back_is_in_order() -> None:
+    assert audit(replace(GOOD, runs=(*GOOD.runs, Run("run-2", "KILLED", "train.p.2")))) == []

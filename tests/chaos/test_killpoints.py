@@ -13,9 +13,9 @@ import pytest_asyncio
 from tests.chaos.killpoints import HANDLERS, STANDING_STILL, every_point
 from tests.chaos.killpoints_labels import PLAYS as LABELS
 from tests.chaos.killpoints_models import PLAYS as MODELS
-from tests.chaos.killpoints_models import WANTED_AGAIN
+from tests.chaos.killpoints_models import SUPERSEDED, WANTED_AGAIN
+from tests.chaos.killpoints_nodes import OVERTAKEN, share_a_model
 from tests.chaos.killpoints_nodes import PLAYS as NODES
-from tests.chaos.killpoints_nodes import share_a_model
 from tests.chaos.killpoints_play import killed, overslept, redelivered, repeated, undisturbed
 from tests.chaos.killpoints_scene import Surroundings
 from tests.conftest import LabelStudioServer
@@ -43,14 +43,20 @@ ACTS: dict[str, Callable[..., Awaitable[list[str]]]] = {
         PLAYS[name], before, around
     ),
     "test_a_wish_for_a_repetition_is_a_new_cause": lambda around, name: repeated(PLAYS[name], 2, 2, around),
+    "test_what_newer_things_happen_after_a_death_leave_one_outcome": lambda around, name, before: killed(
+        PLAYS[name], before, around
+    ),
     "test_five_copies_before_two_replicas_have_one_effect": lambda around, name: repeated(PLAYS[name], 5, 2, around),
     "test_five_deliveries_of_an_event_have_one_effect": lambda around, name: redelivered(PLAYS[name], 5, around),
 }
 
 
-# A play of the trainer beside those of the list.
+# Plays beside those of the list.
 AGAIN = "trainer: wanted again"
 PLAYS[AGAIN] = WANTED_AGAIN
+PLAYS["trainer: superseded meanwhile"] = SUPERSEDED
+PLAYS["deployer: overtaken meanwhile"] = OVERTAKEN
+MEANWHILE = [("trainer: superseded meanwhile", "mlflow POST runs/log-batch"), ("deployer: overtaken meanwhile", "ack")]
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +111,13 @@ async def test_a_death_at_any_point_changes_nothing(
 
 @pytest.mark.parametrize(("name", "before"), SLEEPS)
 async def test_a_replica_that_oversleeps_does_nothing_twice(
+    name: str, before: str, played: Played, request: pytest.FixtureRequest
+) -> None:
+    await played[request.node.name]
+
+
+@pytest.mark.parametrize(("name", "before"), MEANWHILE)
+async def test_what_newer_things_happen_after_a_death_leave_one_outcome(
     name: str, before: str, played: Played, request: pytest.FixtureRequest
 ) -> None:
     await played[request.node.name]

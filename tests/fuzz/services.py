@@ -38,6 +38,9 @@ class _Trains:
         model = TrainedModel(file=REF, golden=REF, classes=job.classes, max_side=64)
         yield Made(run_id="run-1", model=model, metrics={"validation_accuracy": 0.9})
 
+    async def cancel(self, project: str, claim: str, reason: str) -> bool:
+        return True
+
 
 class _Compares:
     async def compare(self, job: Any) -> Compared:

@@ -2,17 +2,21 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
 import pytest
 import pytest_asyncio
+import requests
 from mlflow import MlflowClient
+from mlflow.entities import Run
 from sklearn.datasets import load_digits
 
 from contracts.events.base import BlobRef
@@ -25,6 +29,7 @@ from services.trainer.adapters.torch_process import WORKER, TorchProcess, worker
 from services.trainer.job import Job, Made, Places
 from services.trainer.ports import CannotTrain
 from services.trainer.recipes import checked
+from services.trainer.worker import handle
 from tests.manifests import manifest
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
@@ -85,6 +90,12 @@ async def made(process: TorchProcess, job: Job) -> Made:
     return last
 
 
+def runs_of(client: MlflowClient, job: Job) -> list[Run]:
+    experiment = client.get_experiment_by_name(job.project)
+    assert experiment
+    return list(client.search_runs([experiment.experiment_id]))
+
+
 def bytes_of(path: str) -> bytes:
     return Path(path).read_bytes()
 
@@ -94,12 +105,16 @@ def hide_an_image(places: Places) -> tuple[Path, Path]:
     return image, image.rename(image.with_suffix(".hidden"))
 
 
-def run_until_killed(job: Job, places: Places) -> int:
-    """The same work in a process that dies after everything is logged and before the run is finished."""
-    code = """
+def run_until_killed(job: Job, places: Places, *, finished: bool = False) -> int:
+    """The same work in a process that dies when everything is logged, before the run is finished or at once after."""
+    code = f"""
 import json, os, signal, sys
 from mlflow import MlflowClient
-MlflowClient.set_terminated = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+end = MlflowClient.set_terminated
+def dies(*args):
+    {finished} and end(*args)
+    os.kill(os.getpid(), signal.SIGKILL)
+MlflowClient.set_terminated = dies
 from services.trainer.worker import handle
 handle(json.load(sys.stdin), lambda step: None)
 """
@@ -156,6 +171,75 @@ async def test_work_that_fails_is_marked_failed_and_goes_on_in_the_same_run(
     client.delete_experiment(experiment.experiment_id)
     with pytest.raises(CannotTrain, match="was deleted: restore it"):
         await made(process, job)
+
+
+async def test_a_run_that_somebody_died_in_ends_as_killed_when_it_is_cancelled_and_goes_on_when_wanted_again(
+    job: Job, places: Places, child: WarmChild
+) -> None:
+    process, client = TorchProcess(child, places), MlflowClient(places.mlflow_url)
+    assert await process.cancel(job.project, job.claim, "nothing was begun"), "there is not even an experiment"
+    assert run_until_killed(job, places) == -9
+
+    for _ in range(2):
+        assert await process.cancel(job.project, job.claim, "superseded by dataset version 4")
+    (run,) = runs_of(client, job)
+    assert (run.info.status, run.info.end_time is None) == ("KILLED", False)
+    assert run.data.tags["loopline.cancelled_because"] == "superseded by dataset version 4"
+
+    result = await made(process, job)
+    (run,) = runs_of(client, job)
+    assert (run.info.run_id, run.info.status) == (result.run_id, "FINISHED")
+    assert "loopline.cancelled_because" not in run.data.tags
+
+
+async def test_who_died_after_the_run_was_finished_has_made_it_whatever_becomes_of_the_next_try(
+    job: Job, places: Places, child: WarmChild, blobs: Blobs
+) -> None:
+    process, client = TorchProcess(child, places), MlflowClient(places.mlflow_url)
+    assert run_until_killed(job, places, finished=True) == -9
+    (left,) = runs_of(client, job)
+    assert left.info.status == "FINISHED"
+    # So that a second try cannot but fail.
+    hide_an_image(places)
+    shutil.rmtree(places.kept_root)
+
+    assert not await process.cancel(job.project, job.claim, "superseded"), "too late"
+    result = await made(process, job)
+
+    (run,) = runs_of(client, job)
+    assert (run.info, run.data.tags, run.data.metrics) == (left.info, left.data.tags, left.data.metrics)
+    assert (result.run_id, result.metrics) == (run.info.run_id, run.data.metrics)
+    assert result.model.file.sha256 == run.data.tags["loopline.model_sha256"]
+    assert result.model.file.size_bytes == len(blobs.read(result.model.file.uri))
+    assert result.model.golden.sha256 == run.data.tags["loopline.golden_sha256"]
+    assert (result.model.classes, result.model.max_side) == (CLASSES, PARAMETERS["max_side"])
+
+
+async def test_a_run_that_is_finished_before_a_try_fails_is_its_result(
+    job: Job, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end = MlflowClient.set_terminated
+
+    def answer_is_lost(*args: Any) -> None:
+        end(*args)
+        raise requests.ConnectionError("the connection was reset")
+
+    monkeypatch.setattr(MlflowClient, "set_terminated", answer_is_lost)
+    given = {"job": job.model_dump(mode="json"), "places": places.model_dump(mode="json")}
+    result = Made.model_validate(handle(given, lambda _: None))
+    (run,) = runs_of(MlflowClient(places.mlflow_url), job)
+    assert (run.info.run_id, run.info.status) == (result.run_id, "FINISHED")
+    assert "loopline.failed_because" not in run.data.tags
+    assert result.model.file.sha256 == run.data.tags["loopline.model_sha256"]
+
+
+async def test_a_finished_run_whose_model_is_gone_is_made_again(job: Job, places: Places, child: WarmChild) -> None:
+    first = await made(TorchProcess(child, places), job)
+    (Path(places.blobs_root) / first.model.file.sha256[:2] / f"{first.model.file.sha256}.pt").unlink()
+    again = await made(TorchProcess(child, places), job)
+    (run,) = runs_of(MlflowClient(places.mlflow_url), job)
+    assert (again.run_id, run.info.status) == (first.run_id, "FINISHED")
+    assert Blobs(places.blobs_root).exists(again.model.file.uri)
 
 
 async def test_an_absent_mlflow_is_known_within_seconds_and_tried_again(

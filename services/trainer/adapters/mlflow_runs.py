@@ -17,7 +17,9 @@ from services.chassis.mlflow_away import why_away
 
 CLAIM_TAG = "loopline.claim"
 FAILED_TAG = "loopline.failed_because"
+CANCELLED_TAG = "loopline.cancelled_because"
 _CONTEXT_TAG = "mlflow.data.context"
+_FINISHED = "FINISHED"
 # A message that is not kept alive is another trainer's after 15 s; a call of MLflow takes a tenth of a second.
 _STOOD_STILL_S = 2.0
 
@@ -36,6 +38,16 @@ class RunFacts:
     manifest_uri: str
 
 
+@dataclass(frozen=True)
+class FoundRun:
+    """A run as MLflow has it. One that is `finished` is the result of its claim: it stays as it is."""
+
+    id: str
+    finished: bool
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+
+
 class MlflowRuns:
     """Runs of the experiment that has the project's name."""
 
@@ -43,8 +55,8 @@ class MlflowRuns:
         self._url = url
         self._client = MlflowClient(tracking_uri=url)
 
-    def begin(self, facts: RunFacts, now_ms: int) -> str:
-        """The id of the run for this claim: the one that a killed trainer left behind, or a new one.
+    def begin(self, facts: RunFacts, now_ms: int) -> FoundRun:
+        """The run for this claim: the one that a killed trainer left behind, finished or not, or a new one.
 
         Raises:
             Away: MLflow does not answer.
@@ -55,23 +67,27 @@ class MlflowRuns:
             experiment_id = self._experiment(facts.project)
             looked_s = time.monotonic()
             if found := self._found(experiment_id, facts.claim):
-                run_id = str(found[0].info.run_id)
-                self._client.update_run(run_id, status="RUNNING")
-                if FAILED_TAG in found[0].data.tags:
-                    self._client.delete_tag(run_id, FAILED_TAG)
-                return run_id
+                self._reopen(found[0])
+                return _seen(found[0])
             tags = {**facts.tags, CLAIM_TAG: facts.claim}
-            made = str(
-                self._client.create_run(experiment_id, start_time=now_ms, tags=tags, run_name=facts.name).info.run_id
-            )
+            made = _seen(self._client.create_run(experiment_id, start_time=now_ms, tags=tags, run_name=facts.name))
             if time.monotonic() - looked_s < _STOOD_STILL_S:
                 return made
             # This process stood still between the look and the run, and another trainer may have begun: its run stays.
             for other in self._found(experiment_id, facts.claim):
-                if other.info.run_id != made:
-                    self._client.delete_run(made)
-                    return str(other.info.run_id)
+                if other.info.run_id != made.id:
+                    self._client.delete_run(made.id)
+                    return _seen(other)
             return made
+
+    def _reopen(self, run: Run) -> None:
+        """Let a run that failed or was cancelled go on."""
+        if run.info.status in ("RUNNING", _FINISHED):
+            return
+        self._client.update_run(run.info.run_id, status="RUNNING")
+        for tag in (FAILED_TAG, CANCELLED_TAG):
+            if tag in run.data.tags:
+                self._client.delete_tag(run.info.run_id, tag)
 
     def _found(self, experiment_id: str, claim: str) -> Sequence[Run]:
         return list(self._client.search_runs([experiment_id], f"tags.`{CLAIM_TAG}` = '{claim}'", max_results=2))
@@ -110,18 +126,35 @@ class MlflowRuns:
                 for name, data in files.items():
                     (Path(folder) / name).write_bytes(data)
                 self._client.log_artifacts(run_id, folder)
-            self._client.set_terminated(run_id, "FINISHED", now_ms)
+            self._client.set_terminated(run_id, _FINISHED, now_ms)
 
-    def fail(self, run_id: str, reason: str, now_ms: int) -> None:
-        """Mark the run as failed, and say why.
+    def fail(self, run_id: str, reason: str, now_ms: int) -> FoundRun:
+        """Mark the run as failed, and say why, unless it is finished. The run as it was before.
 
         Raises:
             Away: MLflow does not answer.
             Retry: it does not do what is asked.
         """
         with self._answering():
-            self._client.set_tag(run_id, FAILED_TAG, reason[:5000])
-            self._client.set_terminated(run_id, "FAILED", now_ms)
+            return self._end(self._client.get_run(run_id), "FAILED", FAILED_TAG, reason, now_ms)
+
+    def kill(self, project: str, claim: str, reason: str, now_ms: int) -> FoundRun | None:
+        """Mark the run of a claim as killed, and say why, unless it is finished. The run as it was before, if any.
+
+        Raises:
+            Away: MLflow does not answer.
+            Retry: it does not do what is asked.
+        """
+        with self._answering():
+            experiment = self._client.get_experiment_by_name(project)
+            found = self._found(experiment.experiment_id, claim) if experiment else ()
+            return self._end(found[0], "KILLED", CANCELLED_TAG, reason, now_ms) if found else None
+
+    def _end(self, run: Run, status: str, tag: str, reason: str, now_ms: int) -> FoundRun:
+        if run.info.status != _FINISHED:
+            self._client.set_tag(run.info.run_id, tag, reason[:5000])
+            self._client.set_terminated(run.info.run_id, status, now_ms)
+        return _seen(run)
 
     def _experiment(self, project: str) -> str:
         found = self._client.get_experiment_by_name(project)
@@ -148,3 +181,7 @@ class MlflowRuns:
             if why := why_away(error, lambda: self._client.search_experiments(max_results=1)):
                 raise Away(f"MLflow at {self._url} {why}") from error
             raise Retry(f"MLflow at {self._url} does not do what is asked: {str(error)[:500]}") from error
+
+
+def _seen(run: Run) -> FoundRun:
+    return FoundRun(str(run.info.run_id), run.info.status == _FINISHED, run.data.tags, run.data.metrics)

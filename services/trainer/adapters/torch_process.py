@@ -9,7 +9,7 @@ from contracts.telemetry import TRAINING_RUN
 from services.chassis.child import ChildFailed
 from services.chassis.errors import Away, Retry
 from services.chassis.telemetry import span
-from services.trainer.job import Job, Made, Places
+from services.trainer.job import Cancel, Job, Made, Places
 from services.trainer.ports import CannotTrain, Step
 
 WORKER = "services.trainer.worker"
@@ -52,6 +52,18 @@ class TorchProcess:
         finally:
             run.cancel()
             await asyncio.wait({run})
+
+    async def cancel(self, project: str, claim: str, reason: str) -> bool:
+        """As `ports.Trainer.cancel`."""
+        cancel = Cancel(project=project, claim=claim, reason=reason)
+        given = {"cancel": cancel.model_dump(), "places": self._places.model_dump(mode="json")}
+        async with aclosing(cast("AsyncGenerator[dict[str, Any]]", self._child.run(given))) as answers:
+            try:
+                async for answer in answers:
+                    return bool(answer["result"]["cancelled"])
+            except ChildFailed as failed:
+                raise (Away if failed.away else Retry)(failed.reason) from failed
+        raise Retry("the child process did not say whether it cancelled")
 
     async def _run(self, job: Job, steps: asyncio.Queue[Step | Made | None]) -> None:
         given = {"job": job.model_dump(mode="json"), "places": self._places.model_dump(mode="json")}

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -103,7 +105,7 @@ async def test_overtaken_version_is_refused_and_leaves_the_nodes() -> None:
         DeploymentFailed(version=late, node="all", reason="overtaken by version 3, which serves")
     ]
     assert world.on_nodes == {"a": ["solar-v1", "solar-v3"], "b": ["solar-v1", "solar-v3"]}
-    (failed,) = await world.approved(world.version(1))
+    (failed,) = await world.approved(world.version(1), by="a person, once more")
     assert isinstance(failed, DeploymentFailed)
     assert "solar-v1" in world.on_nodes["a"]
 
@@ -141,6 +143,72 @@ async def test_of_two_replicas_at_once_the_slower_one_tries_again() -> None:
     assert isinstance(failed, DeploymentFailed)
     assert world.route == (2, None)
     assert world.on_nodes == {"a": ["solar-v2"]}
+
+
+async def test_an_approval_that_was_answered_before_it_was_overtaken_has_no_second_outcome() -> None:
+    world = World()
+    for number in (1, 2, 3):
+        await world.approved(world.version(number))
+    said, route, on_nodes = world.said, world.route, world.on_nodes
+    assert await world.approved(world.version(2)) == [], "said, killed before the ack, heard again"
+    assert (world.said, world.route, world.on_nodes) == (said, route, on_nodes)
+
+
+async def test_an_approval_that_has_failed_stays_so_and_a_new_one_tries_again() -> None:
+    world = World()
+    version = world.version(1)
+    lost = world.artifacts.files.pop(version.model.file.uri)
+    await world.approved(version)
+    world.artifacts.files[version.model.file.uri] = lost
+    assert await world.approved(version) == []
+    assert (world.routes.kept, world.nodes.loads) == ({}, [])
+    assert isinstance((await world.approved(version, by="a person"))[-1], DeploymentCompleted)
+
+
+async def test_a_replica_that_stood_still_until_all_was_said_and_overtaken_says_nothing() -> None:
+    world = World()
+    await world.approved(world.version(1))
+    get, looks = world.routes.get, iter(range(10))
+
+    async def stands_still(project: str) -> Any:
+        if next(looks) == 1:
+            world.routes.get = get  # type: ignore[method-assign]
+            other = World()
+            other.routes, other.artifacts, other.nodes, other.bus = (
+                world.routes,
+                world.artifacts,
+                world.nodes,
+                world.bus,
+            )
+            for number in (2, 3):
+                await other.approved(world.version(number))
+        return await get(project)
+
+    world.routes.get = stands_still  # type: ignore[method-assign]
+    assert [type(fact) for fact in await world.approved(world.version(2))] == [DeploymentStarted]
+    assert not any(isinstance(fact, DeploymentFailed) for fact in world.said)
+    assert world.route == (3, 2)
+
+
+async def test_killed_at_any_step_and_overtaken_then_an_approval_has_one_outcome() -> None:
+    step, died = 0, True
+    while died:
+        world = World()
+        await world.approved(world.version(1))
+        world.steps.done, world.steps.dies_before = 0, step
+        try:
+            await world.approved(world.version(2))
+            died = False
+        except Crash:
+            step += 1
+        world.steps.dies_before = None
+        await world.approved(world.version(3))
+        await world.approved(world.version(2))
+        ends = [fact for fact in world.said if isinstance(fact, DeploymentCompleted | DeploymentFailed)]
+        assert sorted(fact.version.version for fact in ends) == [1, 2, 3], f"killed before step {step}"
+        assert world.route[0] == 3
+        assert world.on_nodes["a"] == world.on_nodes["b"] == [f"solar-v{n}" for n in sorted(world.route) if n]
+    assert step > 10
 
 
 async def test_version_of_another_project_is_a_dead_letter() -> None:

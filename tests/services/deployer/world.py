@@ -2,8 +2,8 @@
 
 import hashlib
 import io
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,6 +23,7 @@ from services.deployer.reconciling import reconcile
 from services.deployer.route import Route
 from services.deployer.turns import Turns
 
+_NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CLASSES = ("functional", "defective")
 GOLDEN = np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6]], dtype=np.float32)
 
@@ -128,6 +129,21 @@ class Routes:
         self.kept[project] = (Route.model_validate(route.model_dump(mode="json")), (revision or 0) + 1)
 
 
+@dataclass
+class Said:
+    """What is stored of the bus, each fact with the id of the event that caused it."""
+
+    steps: Steps
+    stored: list[tuple[Event, str]] = field(default_factory=list)
+
+    async def read(self, event_type: type[Any], project: str) -> AsyncIterator[tuple[Any, Envelope, int]]:
+        self.steps.take()
+        for seq, (event, cause) in enumerate(self.stored, 1):
+            if isinstance(event, event_type) and project == "solar":
+                envelope = Envelope.first(event, project=project, source="test", id=str(seq), time=_NOW)
+                yield event, replace(envelope, causation_id=cause), seq
+
+
 class World:
     """A deployer in memory."""
 
@@ -137,7 +153,12 @@ class World:
         self.routes = Routes(self.steps)
         self.artifacts = Artifacts()
         self.turns = Turns()
-        self.said: list[Event] = []
+        self.bus = Said(self.steps)
+
+    @property
+    def said(self) -> list[Event]:
+        """All facts that were said, each once however often it was."""
+        return [event for event, _ in self.bus.stored]
 
     def version(self, number: int, project: str = "solar", golden: bytes | None = None) -> ModelVersion:
         return ModelVersion(
@@ -154,12 +175,10 @@ class World:
             dataset_number=number,
         )
 
-    async def approved(self, version: ModelVersion) -> list[Event]:
+    async def approved(self, version: ModelVersion, by: str = "gates") -> list[Event]:
         """The facts said about an approval, all of them also in `said`, each once as JetStream keeps them."""
-        event = ModelApproved(version=version, approved_by="gates", why="all 4 gates passed")
-        envelope = Envelope.first(
-            event, project="solar", source="test", id=derive_id(str(version)), time=datetime(2026, 1, 1, tzinfo=UTC)
-        )
+        event = ModelApproved(version=version, approved_by=by, why="all 4 gates passed")
+        envelope = Envelope.first(event, project="solar", source="test", id=derive_id(str(event)), time=_NOW)
         said = []
         async for fact in on_model_approved(
             event,
@@ -168,10 +187,11 @@ class World:
             routes=self.routes,
             artifacts=self.artifacts,
             turns=self.turns,
+            said=self.bus,
         ):
             said.append(fact)
-            if fact not in self.said:
-                self.said.append(fact)
+            if all((type(other), cause) != (type(fact), envelope.id) for other, cause in self.bus.stored):
+                self.bus.stored.append((fact, envelope.id))
         return said
 
     async def reconciled(self) -> None:

@@ -1,5 +1,6 @@
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,7 +21,7 @@ from contracts.events.training import (
     TrainingStarted,
 )
 from contracts.project import Data, Model, ScopeCard
-from services.chassis.errors import Busy, Retry
+from services.chassis.errors import Away, Busy, Retry
 from services.chassis.heard import Heard
 from services.trainer.handlers import Ports, on_dataset_versioned, on_training_requested
 from services.trainer.job import Job, Made
@@ -50,8 +51,8 @@ def envelope(event: Event, id_: str) -> Envelope:
     return Envelope.first(event, project="solar", source="/test", id=id_, time=datetime(2026, 11, 24, tzinfo=UTC))
 
 
-def heard(event: Event, id_: str = "e1", owner: str = "LOOP:7") -> Heard:
-    return Heard(envelope(event, id_), owner)
+def heard(event: Event, id_: str = "e1", owner: str = "LOOP:7", tries: int = 1) -> Heard:
+    return Heard(envelope(event, id_), owner, tries)
 
 
 class FakeFacts:
@@ -101,17 +102,31 @@ class FakeClaims:
 
 
 class FakeTrainer:
+    """Trains, and keeps of each claim what MLflow keeps: how its run stands."""
+
     def __init__(self, raises: Callable[[], Exception] | None = None) -> None:
         self.raises = raises
         self.jobs: list[Job] = []
+        self.runs: dict[str, str] = {}
 
     async def train(self, job: Job) -> AsyncGenerator[Step | Made]:
         self.jobs.append(job)
+        self.runs[job.claim] = "RUNNING"
         yield Step("features", 16, 30)
         if self.raises:
             raise self.raises()
+        self.runs[job.claim] = "FINISHED"
         model = TrainedModel(file=REF, golden=REF, classes=job.classes, max_side=64)
         yield Made(run_id=f"run-{len(self.jobs)}", model=model, metrics={"validation_accuracy": 0.9})
+
+    async def cancel(self, project: str, claim: str, reason: str) -> bool:
+        assert claim.startswith(f"train.{project}.")
+        assert reason
+        if self.runs.get(claim) == "FINISHED":
+            return False
+        if claim in self.runs:
+            self.runs[claim] = "KILLED"
+        return True
 
 
 class World:
@@ -124,9 +139,18 @@ class World:
         ticks = iter(range(1000))
         self.ports = Ports(self.facts, self.claims, self.trainer, "host/1", lambda: float(next(ticks)))
 
-    async def hears(self, event: Event, id_: str = "e1", owner: str = "LOOP:7") -> list[Event]:
+    async def hears(self, event: Event, id_: str = "e1", owner: str = "LOOP:7", tries: int = 1) -> list[Event]:
         handler: Any = on_dataset_versioned if isinstance(event, DatasetVersioned) else on_training_requested
-        return [fact async for fact in handler(event, heard(event, id_, owner), ports=self.ports)]
+        return [fact async for fact in handler(event, heard(event, id_, owner, tries), ports=self.ports)]
+
+    async def is_killed_after(self, last: type[Event], event: Event, id_: str = "e1", owner: str = "LOOP:7") -> None:
+        """Hear an event, and die when a fact of this type was said."""
+        handler: Any = on_dataset_versioned if isinstance(event, DatasetVersioned) else on_training_requested
+        async with aclosing(handler(event, heard(event, id_, owner), ports=self.ports)) as facts:
+            async for fact in facts:
+                if isinstance(fact, last):
+                    return
+        raise AssertionError(f"{last.name()} was never said")
 
 
 async def test_a_dataset_version_is_trained_by_the_card_and_said_step_by_step() -> None:
@@ -280,3 +304,67 @@ async def test_a_request_that_is_handed_out_again_is_the_same_work_though_a_newe
     world.facts.said.append(dataset(3))
     await world.hears(TrainingRequested(again=True), owner="LOOP:3")
     assert {job.plan.dataset_id for job in world.trainer.jobs} == {f"{2:016x}"}
+
+
+async def test_the_run_of_a_training_that_had_begun_and_was_superseded_ends_as_killed() -> None:
+    world = World(card(), dataset(1))
+    await world.is_killed_after(TrainingProgressed, dataset(1))
+    assert list(world.trainer.runs.values()) == ["RUNNING"]
+    world.facts.said.append(dataset(2))
+    (cancelled,) = await world.hears(dataset(1), tries=2)
+    assert isinstance(cancelled, TrainingCancelled)
+    assert list(world.trainer.runs.values()) == ["KILLED"]
+    assert world.claims.held_ == {}
+
+
+async def test_the_run_of_a_scheduled_training_that_had_begun_and_is_left_out_ends_as_killed() -> None:
+    world = World()
+    nightly = TrainingRequested(again=True, unless_training=True)
+    await world.is_killed_after(TrainingProgressed, nightly, "nightly", "LOOP:8")
+    world.facts.said += await world.hears(dataset(2))
+    world.facts.minutes_later = 10
+    (cancelled,) = await world.hears(nightly, "nightly", "LOOP:8", tries=2)
+    assert isinstance(cancelled, TrainingCancelled)
+    assert sorted(world.trainer.runs.values()) == ["FINISHED", "KILLED"]
+    assert [value["owner"] for value in world.claims.held_.values()] == ["LOOP:7"]
+
+
+async def test_what_was_finished_by_who_died_before_saying_so_is_completed_though_superseded() -> None:
+    world = World(card(), dataset(1))
+    await world.is_killed_after(TrainingProgressed, dataset(1))
+    world.trainer.runs = dict.fromkeys(world.trainer.runs, "FINISHED")
+    world.facts.said.append(dataset(2))
+    assert isinstance((await world.hears(dataset(1), tries=2))[-1], TrainingCompleted)
+
+
+async def test_a_cancellation_that_mlflow_cannot_be_told_of_is_not_said_and_tried_again() -> None:
+    world = World(card(), dataset(1))
+    await world.is_killed_after(TrainingProgressed, dataset(1))
+    world.facts.said.append(dataset(2))
+    cancel = world.trainer.cancel
+
+    async def away(project: str, claim: str, reason: str) -> bool:
+        raise Away("MLflow does not answer")
+
+    world.trainer.cancel = away  # type: ignore[method-assign]
+    with pytest.raises(Away):
+        await world.hears(dataset(1), tries=2)
+    world.trainer.cancel = cancel  # type: ignore[method-assign]
+    (cancelled,) = await world.hears(dataset(1), tries=2)
+    assert isinstance(cancelled, TrainingCancelled)
+    assert list(world.trainer.runs.values()) == ["KILLED"]
+
+
+@pytest.mark.parametrize(("changed", "outcome"), [({"l2": 2.0}, TrainingCompleted), ({"l3": 1}, TrainingFailed)])
+async def test_what_a_message_had_begun_before_the_card_was_changed_ends_with_its_claim(
+    changed: dict[str, Any], outcome: type[Event]
+) -> None:
+    world = World(card(parameters={"l2": 0.5}), dataset(2))
+    await world.is_killed_after(TrainingProgressed, dataset(2))
+    (before,) = world.trainer.runs
+    await world.claims.take("train.solar.of-another-message", "LOOP:3")
+    world.facts.said.append(card(parameters=changed))
+    assert isinstance((await world.hears(dataset(2), tries=2))[-1], outcome)
+    assert world.trainer.runs[before] == "KILLED"
+    assert before not in world.claims.held_
+    assert "train.solar.of-another-message" in world.claims.held_
