@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
-from contracts.events.base import ClassName, ProjectName, Shape, rules
+from contracts.shapes import ClassName, ProjectName, Shape, rules
 
 MetricName = Annotated[str, StringConstraints(pattern=r"^(accuracy|macro_recall|roc_auc|(recall|precision)\..{1,64})$")]
 

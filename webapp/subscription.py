@@ -152,6 +152,10 @@ class Subscription(Known):
         except asyncio.CancelledError:
             log.info("the subscription has ended")
         finally:
+            left = asyncio.all_tasks(self._loop)
+            for task in left:
+                task.cancel()
+            self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
             self._loop.close()
 

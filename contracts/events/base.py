@@ -1,41 +1,28 @@
 """What every event is: one frozen pydantic model whose `TYPE` is its name on the bus, its schema title and its file."""
 
 import re
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
-from pydantic.config import JsonDict
+from pydantic import Field
 
-PROJECT_PATTERN = r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?"
-TYPE_PATTERN = re.compile(r"loopline\.([a-z-]+)\.([a-z-]+)\.v([1-9][0-9]{0,4})")
+from contracts.shapes import PROJECT_PATTERN, BlobUri, ClassName, ProjectName, Sha256, Shape, rules
 
-# `examples=` of a type or a field is what contracts/examples shows; a field's own come first.
-ProjectName = Annotated[str, StringConstraints(pattern=rf"^{PROJECT_PATTERN}$"), Field(examples=["solar"])]
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$"), Field(examples=["0" * 64])]
-ClassName = Annotated[str, StringConstraints(pattern=r"^[^\s/\\.][^/\\]{0,63}$"), Field(examples=["defective"])]
-BlobUri = Annotated[
-    str,
-    StringConstraints(pattern=r"^blob://[0-9a-f]{64}(\.[a-z0-9]{1,8})?$"),
-    Field(examples=["blob://" + "0" * 64 + ".png"]),
+__all__ = [
+    "EVENTS",
+    "PROJECT_PATTERN",
+    "TYPE_PATTERN",
+    "BlobRef",
+    "BlobUri",
+    "ClassName",
+    "Event",
+    "ImageRef",
+    "ProjectName",
+    "Sha256",
+    "Shape",
+    "rules",
 ]
 
-
-class Shape(BaseModel):
-    """A part of an event. Frozen; a field this version does not know is ignored, so that `v1` can grow.
-
-    People are told of a field that does not exist: what reads their input passes `extra="forbid"`. Numbers are finite,
-    since JSON has no others.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
-
-
-def rules(*sentences: str) -> JsonDict:
-    """What a validator demands beyond the types, as a part of the schema, so that it is published with it.
-
-    An error of the validator has the sentence in it.
-    """
-    return {"x-rules": list(sentences)}
+TYPE_PATTERN = re.compile(r"loopline\.([a-z-]+)\.([a-z-]+)\.v([1-9][0-9]{0,4})")
 
 
 class Event(Shape):

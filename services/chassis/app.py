@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 
 import nats.errors
@@ -16,31 +17,31 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.api import ConsumerConfig
 
-from contracts.envelope import Envelope
 from contracts.events.base import Event
 from contracts.permissions import inbox_prefix
 from contracts.topology import BUCKETS, CLAIMS, consumer
+from services.chassis.answering import Reply, answering
 from services.chassis.blobs import Blobs
 from services.chassis.bus import Bus
 from services.chassis.claims import Claims
-from services.chassis.connection import PING_EVERY_S, end_at_once, security, why
+from services.chassis.connection import PING_EVERY_S, Broker, end_at_once, security, why
 from services.chassis.delivery import Delivery, Handler
-from services.chassis.errors import Unreachable
+from services.chassis.errors import NotAllowed, Unreachable
 from services.chassis.health import Health, waits_for_nobody
 from services.chassis.jobs import Job, Jobs
 from services.chassis.logs import start_logs
 from services.chassis.memory import collect_less_often
 from services.chassis.presence import announce
 from services.chassis.pull import PullLoop
+from services.chassis.serving import Server
 from services.chassis.settings import Settings
-from services.chassis.telemetry import SpanKind, inside, span, start_telemetry, stop_telemetry
+from services.chassis.telemetry import start_telemetry, stop_telemetry
 
 log = logging.getLogger(__name__)
 
 GRACE_S = 4.0
 _POLL_S = 0.5
 
-Reply = Callable[[str, bytes, Mapping[str, str]], Awaitable[bytes]]
 Step = Callable[[], Awaitable[None]]
 
 
@@ -53,7 +54,7 @@ class Service:
         self.bus = Bus(name)
         self.blobs = Blobs(settings.blobs_root, make=False)
         self.claims = Claims(self.bus.bucket(CLAIMS))
-        self.broker = NatsBroker(
+        self.broker = Broker(
             settings.nats_servers,
             name=name,
             graceful_timeout=GRACE_S * 2,
@@ -135,13 +136,16 @@ class Service:
                 *self._routes,
             ],
             on_startup=[self._start],
-            after_startup=[self._started],
             on_shutdown=[self._stop],
             after_shutdown=[self._stopped],
         )
 
     def run(self) -> None:
-        """Run until told to stop. Exits 0 after a clean stop."""
+        """Run until told to stop, and return after a clean stop.
+
+        Raises:
+            SystemExit: it could not start, or not stop cleanly.
+        """
         collect_less_often()
         start_logs(self.name, self.settings.log_level)
         start_telemetry(self.name, self.settings.traces_dir, self.settings.trace_predictions_ratio)
@@ -153,7 +157,10 @@ class Service:
             access_log=False,
             timeout_graceful_shutdown=2,
         )
-        uvicorn.Server(config).run()
+        server = Server(config)
+        server.run()
+        if server.lifespan.should_exit:
+            sys.exit("could not stop cleanly: the log says why")
 
     def _subscribe(self, delivery: Delivery) -> None:
         row = delivery.consumer
@@ -171,31 +178,43 @@ class Service:
         )(delivery.deliver)
 
     async def _start(self) -> None:
+        """All of it before the process counts as started: what fails here ends it, and does not leave it half alive."""
+        try:
+            await self._connect()
+            try:
+                await self._begin()
+            except NotAllowed as error:
+                user = self.settings.nats_user or "nobody"
+                raise NotAllowed(f"{error} as user {user}: is LOOPLINE_NATS_USER the user of {self.name}?") from error
+        except (Unreachable, NotAllowed) as error:
+            log.error("cannot start: %s", error)
+            raise
+        log.info("%s is running", self.name)
+
+    async def _connect(self) -> None:
         try:
             connection: Client = await self.broker.connect()
         except (nats.errors.Error, OSError) as error:
             raise Unreachable(why(self.settings, [error])) from error
         self.bus.attach(connection)
+
+    async def _begin(self) -> None:
         await self._wait_for_provisioner()
         for step in self._on_start:
             await step()
-
-    async def _started(self) -> None:
+        for subject, handler in self._replies:
+            await self.bus.answer(subject, self.name, answering(handler, self.bus.now))
         for pull in self._pulls:
             await pull.start(self.bus.jetstream)
-        for subject, handler in self._replies:
-            await self.bus.answer(subject, self.name, self._answering(handler))
         self._jobs.start()
         await announce(self.bus.connection, self.name, self.bus.now(), self.settings.blobs_root)
         self.health.started([row.consumer for row in self.deliveries.values()])
-        log.info("%s is running", self.name)
 
     async def _stop(self) -> None:
         log.info("%s is stopping", self.name)
         self.health.stopping()
-        await self._jobs.stop()
-        # All at once: each has the whole grace.
-        await asyncio.gather(*(pull.stop(GRACE_S) for pull in self._pulls))
+        # All at once: each has the whole grace, and giving up a lease takes as long without a bus.
+        await asyncio.gather(self._jobs.stop(), *(pull.stop(GRACE_S) for pull in self._pulls))
 
     async def _stopped(self) -> None:
         for step in self._on_stop:
@@ -207,8 +226,9 @@ class Service:
         told = False
         while True:
             try:
-                for delivery in self.deliveries.values():
-                    await self.bus.jetstream.consumer_info(delivery.consumer.stream, delivery.consumer.durable)
+                for row in (delivery.consumer for delivery in self.deliveries.values()):
+                    await self.bus.jetstream.consumer_info(row.stream, row.durable)
+                    await self.bus.check_may_fetch(row.stream, row.durable)
                 for bucket in BUCKETS:
                     await self.bus.jetstream.key_value(bucket.name)
                 return
@@ -217,29 +237,6 @@ class Service:
                     log.warning("waits for `python -m services.chassis.provisioning`: %s", error)
                     told = True
                 await asyncio.sleep(_POLL_S)
-
-    def _answering(self, handler: Reply) -> Callable[[Msg], Awaitable[None]]:
-        tasks: set[asyncio.Task[None]] = set()
-
-        async def answer(message: Msg) -> None:
-            project = message.subject.split(".")[1]
-            headers = dict(message.headers or {})
-            asked = Envelope(
-                id="", type="", source="", project=project, time=self.bus.now(), correlation_id="",
-                traceparent=headers.get("traceparent"), tracestate=headers.get("tracestate"),
-            )  # fmt: skip
-            with inside(asked), span(f"process {message.subject.split('.')[0]}", SpanKind.SERVER):
-                try:
-                    await message.respond(await handler(project, message.data, headers))
-                except Exception:
-                    log.exception("an ask on %s could not be answered", message.subject)
-
-        async def cb(message: Msg) -> None:
-            task = asyncio.create_task(answer(message))
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
-
-        return cb
 
 
 async def _as_it_came(message: StreamMessage[Msg]) -> Msg:

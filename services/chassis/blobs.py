@@ -53,7 +53,10 @@ class _Folder:
     def check(self) -> None:
         """Raises Away where the root itself is missing."""
         if self.is_local and not os.path.isdir(self._root):
-            raise Away(f"the folder {self._root} of the blob store is not there: mount its disk, or make a new one")
+            raise Away(
+                f"the folder {self._root} of the blob store is not there: "
+                "is LOOPLINE_BLOBS_ROOT right and its disk mounted? A new store needs a folder to be made first"
+            )
 
     def write(self, name: str, data: bytes) -> None:
         """Whole or not at all: readers never see half a file."""
@@ -87,8 +90,8 @@ class _Folder:
 class Blobs:
     """Bytes under the name of their SHA-256. The same bytes put twice are stored once.
 
-    The first `put` makes a folder that is missing. Services pass `make=False`, for to them it is a disk that is away:
-    what is put into a new folder in its place would be hidden by the disk when that is back. They raise Away.
+    The first `put` makes a folder that is missing. Services and clients pass `make=False`, for to them it is a disk
+    that is away, or the wrong folder: what is put into a new one in its place nobody else would find. They raise Away.
     """
 
     def __init__(self, root: str, *, make: bool = True) -> None:

@@ -13,19 +13,19 @@ import nats.js.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
-from pydantic import ValidationError
 
 from contracts.envelope import Envelope, NotAnEvent, derive_id
-from contracts.events.base import EVENTS, Event
+from contracts.events.base import Event
 from contracts.telemetry import send_span
 from contracts.topology import LOOP, PREDICTIONS, stream_of
 from services.chassis.ending import end
-from services.chassis.errors import NotAllowed, Rejected, Retry, Unreachable, explain
+from services.chassis.errors import NotAllowed, Rejected, Retry, Unreachable
 from services.chassis.kv import Bucket
 from services.chassis.reading import Start, in_order
 from services.chassis.refusals import Refusals, jetstream
 from services.chassis.room import Room
 from services.chassis.telemetry import SpanKind, carried, span
+from services.chassis.understanding import read_event, understand
 from services.chassis.wire import stand_up_to_any_message
 
 E = TypeVar("E", bound=Event)
@@ -37,25 +37,6 @@ class Publish(Protocol):
     """Store bytes on a subject of a stream; returns their sequence when the server has them, None without a server."""
 
     async def __call__(self, subject: str, body: bytes, headers: Mapping[str, str], stream: str) -> int | None: ...
-
-
-def understand(type_: str, body: bytes) -> Event:
-    """A message's body as its event.
-
-    Raises:
-        Rejected: unknown type or version, or a body that does not fit its schema; the text names the field.
-    """
-    model = EVENTS.get(type_)
-    if model is None:
-        name, _, version = type_.rpartition(".")
-        known = sorted(other.rpartition(".")[2] for other in EVENTS if other.rpartition(".")[0] == name)
-        if known:
-            raise Rejected(f"{name} {version} is not known here, only {', '.join(known)}: upgrade this service")
-        raise Rejected(f"no event has the type {type_}")
-    try:
-        return model.model_validate_json(body)
-    except ValidationError as error:
-        raise Rejected(f"{type_} does not fit its schema: {explain(error)}") from error
 
 
 class Bus:
@@ -157,7 +138,9 @@ class Bus:
             message = await self.jetstream.get_last_msg(stream, event_type.subject(project))
             stored_at = message.time or self.now()
             position = f"{stream}:{message.seq}"
-            return _read(event_type, message.subject or "", message.headers, message.data or b"", stored_at, position)
+            return read_event(
+                event_type, message.subject or "", message.headers, message.data or b"", stored_at, position
+            )
         return None
 
     async def read(
@@ -178,7 +161,7 @@ class Bus:
             async for message in messages:
                 seq = message.metadata.sequence.stream
                 with suppress(Rejected, NotAnEvent):
-                    event, envelope = _read(
+                    event, envelope = read_event(
                         event_type,
                         message.subject,
                         message.headers,
@@ -250,6 +233,20 @@ class Bus:
         if subject.lower() in self._refusals.unheard:
             raise NotAllowed(f"not allowed to hear {subject}")
 
+    async def check_may_fetch(self, stream: str, durable: str) -> None:
+        """Take nothing, but find out whether this user may: a fetch that is refused only ever brings no message.
+
+        Raises:
+            NotAllowed: this user may not fetch from that durable.
+        """
+        subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}"
+        try:
+            with self._refusals.watched(subject, "fetch from"):
+                # Half an object: a server that lets it pass answers that it is none.
+                await self.connection.request(subject, b"{", timeout=PUBLISH_TIMEOUT_S)
+        except NotAllowed:
+            raise NotAllowed(f"not allowed to fetch from {durable}") from None
+
     def bucket(self, name: str) -> Bucket:
         """A key-value bucket that the provisioner has made."""
         return Bucket(lambda: self.jetstream.key_value(name))
@@ -272,18 +269,3 @@ class Bus:
         if not isinstance(reply, dict):
             raise Rejected(f"the answer on {subject} is no JSON object")
         return reply
-
-
-def _read(
-    event_type: type[E],
-    subject: str,
-    headers: Mapping[str, str] | None,
-    body: bytes,
-    stored_at: datetime,
-    position: str,
-) -> tuple[E, Envelope]:
-    envelope = Envelope.read(subject, headers, stored_at=stored_at, position=position)
-    event = understand(envelope.type, body)
-    if not isinstance(event, event_type):
-        raise Rejected(f"{envelope.type} is stored where {event_type.TYPE} was expected")
-    return event, envelope

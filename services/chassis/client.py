@@ -58,7 +58,7 @@ class Client:
         self.bus.attach(connection)
         self.dead = DeadLetters(self.bus)
         self.schedules = Schedules(self.bus)
-        self.blobs = Blobs(settings.blobs_root)
+        self.blobs = Blobs(settings.blobs_root, make=False)
         self.settings = settings
 
     @classmethod

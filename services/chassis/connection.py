@@ -1,20 +1,29 @@
-"""Connecting to NATS as the settings say, for those who do not run as a service."""
+"""Connecting to NATS as the settings say, and leaving it."""
 
+import asyncio
+import logging
 import ssl
 from collections.abc import Sequence
+from types import TracebackType
 
 import nats
 import nats.errors
+from faststream.nats import NatsBroker
 from faststream.nats.security import NatsSecurity, NatsUserPassword
 from nats.aio.client import Client
 
 from contracts.permissions import inbox_prefix
+from services.chassis.ending import end
 from services.chassis.errors import Unreachable
 from services.chassis.settings import Settings
+
+log = logging.getLogger(__name__)
 
 # A connection whose other end is gone without a word counts as lost after three pings without an answer: sooner than
 # the server hands out again what was being worked on.
 PING_EVERY_S = 4
+# What saying goodbye may take of the time that a service has for stopping.
+_LEAVE_S = 2.0
 
 
 def security(settings: Settings) -> NatsSecurity:
@@ -63,6 +72,43 @@ async def connect(settings: Settings, name: str, timeout_s: float = 5) -> Client
         return connection
     except (nats.errors.Error, OSError, ValueError) as error:
         raise Unreachable(why(settings, (*errors, error))) from error
+
+
+class Broker(NatsBroker):
+    """FastStream's, which also stops while there is no server to say goodbye to."""
+
+    async def stop(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_val: BaseException | None = None,
+        exc_tb: TracebackType | None = None,
+    ) -> None:
+        """Stop the subscribers, then leave."""
+        connection, self._connection = self._connection, None
+        await super().stop(exc_type, exc_val, exc_tb)
+        if connection:
+            await leave(connection)
+
+
+async def leave(connection: Client) -> None:
+    """Say goodbye, so that nothing is on its way any more, and close.
+
+    Without a server that answers, closed all the same: what it does not hear now it notices by the ack wait.
+    """
+
+    async def say_goodbye() -> None:
+        await connection.flush(timeout=1)  # it says whether anybody answers; a drain waits for half a minute
+        await connection.drain()
+
+    goodbye = asyncio.create_task(say_goodbye())
+    await asyncio.wait({goodbye}, timeout=_LEAVE_S)
+    failed = goodbye.exception() if goodbye.done() else f"no answer within {_LEAVE_S:g} s"
+    if failed is None:
+        return
+    log.warning("stops without the bus (%s): what is in flight comes again after its ack wait", failed)
+    closing = asyncio.create_task(connection.close())
+    await asyncio.wait({closing}, timeout=_LEAVE_S)
+    await end([goodbye, closing])
 
 
 async def end_at_once(error: Exception) -> None:

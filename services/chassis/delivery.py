@@ -20,11 +20,12 @@ from contracts.events.base import Event
 from contracts.telemetry import process_span
 from contracts.topology import Consumer
 from services.chassis.burying import bury
-from services.chassis.bus import Bus, understand
+from services.chassis.bus import Bus
 from services.chassis.errors import Away, Busy, NotAllowed, Rejected
 from services.chassis.heard import Heard
 from services.chassis.received import Received
 from services.chassis.telemetry import SpanKind, inside, record_error, span
+from services.chassis.understanding import understand
 
 log = logging.getLogger(__name__)
 

@@ -18,3 +18,10 @@ async def end(tasks: Iterable["asyncio.Task[Any]"], again_after_s: float = _AGAI
         for task in waiting:
             task.cancel()
         _, waiting = await asyncio.wait(waiting, timeout=again_after_s)
+
+
+def raise_if_cancelled() -> None:
+    """For a loop without end, each time around: ends the running task where its cancellation was lost on the way."""
+    task = asyncio.current_task()
+    if task and task.cancelling():
+        raise asyncio.CancelledError

@@ -11,6 +11,7 @@ import nats.errors
 import nats.js.errors
 from nats.js.kv import KeyValue
 
+from services.chassis.ending import raise_if_cancelled
 from services.chassis.errors import Away
 from services.chassis.limits import no_room
 
@@ -105,7 +106,7 @@ class Bucket:
         found: dict[str, dict[str, Any]] = {}
         try:
             # None says that there is no more for now.
-            while (entry := await watcher.updates(timeout=_REREAD_S)) is not None:  # type: ignore[no-untyped-call]
+            while (entry := await _next(watcher)) is not None:
                 found[entry.key] = json.loads(entry.value or b"{}")
             return found
         finally:
@@ -118,6 +119,7 @@ class Bucket:
         """
         seen: dict[str, int] = {}
         while True:
+            raise_if_cancelled()
             try:
                 await self._watch_for_a_while(seen, on_value)
             except (nats.errors.Error, OSError, TimeoutError) as error:
@@ -128,9 +130,10 @@ class Bucket:
         watcher = await (await self._store()).watchall()
         try:
             while True:
+                raise_if_cancelled()
                 try:
-                    entry = await watcher.updates(timeout=_REREAD_S)  # type: ignore[no-untyped-call]
-                except nats.errors.TimeoutError:
+                    entry = await _next(watcher)
+                except TimeoutError:
                     return
                 if entry is None or seen.get(entry.key, -1) >= (entry.revision or 0):
                     continue
@@ -142,3 +145,12 @@ class Bucket:
                     log.exception("a value of a bucket could not be used", extra={"key": entry.key})
         finally:
             await watcher.stop()  # type: ignore[no-untyped-call]
+
+
+async def _next(watcher: KeyValue.KeyWatcher) -> KeyValue.Entry | None:
+    """The next value, None for "no more for now"; TimeoutError after `_REREAD_S`.
+
+    Its own `updates` waits by `asyncio.wait_for`, which loses a cancellation that comes together with a value.
+    """
+    async with asyncio.timeout(_REREAD_S):
+        return await anext(watcher)

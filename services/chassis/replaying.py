@@ -11,10 +11,11 @@ from nats.aio.msg import Msg
 from contracts.envelope import Envelope, NotAnEvent
 from contracts.events.base import Event
 from contracts.topology import CONSUMERS, LOOP, PREDICTIONS, REQUESTS, Consumer, stream_of
-from services.chassis.bus import Bus, understand
+from services.chassis.bus import Bus
 from services.chassis.errors import Rejected
 from services.chassis.reading import Start, in_order
 from services.chassis.received import REDO_OF, written_out
+from services.chassis.understanding import understand
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -36,14 +37,24 @@ def _connect(settings: "CliSettings") -> "AbstractAsyncContextManager[Client]":
     return Client.connect(settings)
 
 
+# Of what goes into a pipe or a file: there a table is as wide as its text, and nothing is cut.
+_WIDE = 1000
+
+
+def _console(stderr: bool = False) -> Console:
+    person = (sys.stderr if stderr else sys.stdout).isatty()
+    width = None if person else _WIDE
+    return Console(stderr=stderr, width=width, markup=False, highlight=False, soft_wrap=True)
+
+
 @dataclass
 class Session:
     """One run of the command. Answers go to `out`, whatever else a person should know to `notes` (standard error)."""
 
     settings: "CliSettings" = field(default_factory=_settings)
     connect: Connect = _connect
-    out: Console = field(default_factory=lambda: Console(markup=False, highlight=False, soft_wrap=True))
-    notes: Console = field(default_factory=lambda: Console(stderr=True, markup=False, highlight=False, soft_wrap=True))
+    out: Console = field(default_factory=_console)
+    notes: Console = field(default_factory=lambda: _console(stderr=True))
 
     def run(self, work: "Callable[[Client], Awaitable[T]]") -> T:
         """Connect, do the work, and disconnect.

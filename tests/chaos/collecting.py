@@ -10,10 +10,10 @@ from nats.js import JetStreamContext
 
 from contracts.envelope import Envelope, NotAnEvent
 from contracts.topology import CLAIMS, DEAD, DEPLOYMENTS, LOOP, PREDICTIONS
-from services.chassis.bus import understand
 from services.chassis.client import Client
 from services.chassis.errors import Rejected
 from services.chassis.reading import Start, in_order
+from services.chassis.understanding import understand
 from tests.chaos.books import Annotation, Books, Dead, Fact, Run, Sent, Task, Version, Waiting
 
 _CLAIM_TAG = "loopline.claim"

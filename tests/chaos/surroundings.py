@@ -58,6 +58,7 @@ def surroundings(folder: Path) -> Iterator[Surroundings]:
     token = "0123456789abcdef0123456789abcdef01234567"
     studio_port, mlflow_port, grpc_port = free_port(), free_port(), free_port()
     files = folder / "files"
+    (files / "blobs").mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         for process in (
             servers.mlflow(folder / "mlflow", mlflow_port),

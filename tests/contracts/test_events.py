@@ -12,7 +12,7 @@ from contracts.events.project import ProjectDefined
 from contracts.events.training import TrainingProgressed
 from contracts.generate import EXAMPLES, SCHEMAS, schema_of
 from contracts.project import ScopeCard
-from services.chassis.bus import understand
+from services.chassis.understanding import understand
 
 CARD = {"project": "solar", "data": {"classes": ["functional", "defective"]}}
 

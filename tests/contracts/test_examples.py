@@ -14,7 +14,7 @@ from contracts.generate import EXAMPLES, SCHEMAS, main, wanted
 from contracts.golden import NoExample, example_of
 from contracts.permissions import USERS
 from contracts.topology import SERVICES
-from services.chassis.bus import understand
+from services.chassis.understanding import understand
 from tests.contracts.test_envelope import NOW
 
 

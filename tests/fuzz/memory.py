@@ -12,9 +12,10 @@ from nats.js.errors import KeyNotFoundError
 
 from contracts.envelope import Envelope, NotAnEvent
 from contracts.topology import DEAD
-from services.chassis.bus import Bus, understand
+from services.chassis.bus import Bus
 from services.chassis.errors import Rejected
 from services.chassis.kv import Conflict, KeyExists
+from services.chassis.understanding import understand
 from tests.fuzz.messages import Message
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)

@@ -17,8 +17,8 @@ from contracts.events.prediction import PredictionFailed
 from contracts.events.project import ProjectDefined
 from contracts.golden import message_of
 from contracts.topology import CONSUMERS, DEAD, DEPLOYMENTS, Consumer, consumer
-from services.chassis.bus import understand
 from services.chassis.errors import NotAllowed, Rejected, Retry
+from services.chassis.understanding import understand
 from tests.fuzz.memory import Handed, Memory, Stored
 from tests.fuzz.messages import SECRET, Message, messages
 from tests.fuzz.services import BUILD, ROUTE

@@ -61,6 +61,7 @@ class CommandLine:
 @pytest.fixture
 async def settings(nats_url: str, tmp_path: Path) -> Settings:
     settings = Settings(nats_url=nats_url, blobs_root=str(tmp_path / "blobs"))
+    await asyncio.to_thread(Path(settings.blobs_root).mkdir)
     connection = await connect(settings, "test")
     await provision(connection)
     await connection.close()

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -217,10 +219,9 @@ async def test_who_may_look_reads_streams_and_buckets(server: Server, name: str)
 
         watching = asyncio.create_task(client.bucket(DEPLOYMENTS).watch(on_value))
         assert await asyncio.wait_for(seen.get(), ENOUGH_S)
-        while not watching.done():
-            # More than once: with Python 3.11 `asyncio.wait_for` forgets it when a value comes at the same moment.
-            watching.cancel()
-            await asyncio.wait({watching}, timeout=1)
+        watching.cancel()
+        await asyncio.wait({watching}, timeout=ENOUGH_S)
+        assert watching.cancelled()
         if LOOP not in user(name).reads:
             return
         last = await client.last(DatasetRequested, name)
@@ -324,16 +325,59 @@ async def test_a_service_that_says_what_it_may_not_is_told_and_the_message_is_a_
     assert dead_subject(found.stream, found.durable) == "loopline-dead.LOOP.trainer-training"
 
 
-async def test_a_service_under_another_ones_user_is_told_what_it_may_not_hear(server: Server) -> None:
+@pytest.mark.parametrize("name", SERVICES)
+async def test_a_service_does_not_start_under_the_user_of_another(server: Server, name: str) -> None:
+    for other in (row.name for row in USERS if row.name not in (name, "provisioner")):
+        service = Service(name, server.settings(other))
+        bind_all(service)
+        told = rf"not allowed to .* as user {other}: is LOOPLINE_NATS_USER the user of {name}\?"
+        with pytest.raises(NotAllowed, match=told):
+            async with run(service):
+                pass
+        await service.bus.connection.close()
+
+
+async def test_what_answers_does_not_start_under_the_user_of_another(server: Server) -> None:
     service = Service("predictor", server.settings("trainer"))
 
     async def answer(project: str, body: bytes, headers: object) -> bytes:
         return b""
 
     service.reply("ask.*.predict", answer)
-    with pytest.raises(NotAllowed, match=r"not allowed to hear ask\.\*\.predict"):
+    with pytest.raises(NotAllowed, match=r"not allowed to hear ask\.\*\.predict as user trainer"):
         async with run(service):
             pass
+
+
+async def test_a_process_under_the_user_of_another_ends_and_says_why(server: Server) -> None:
+    environment = {
+        **os.environ,
+        "LOOPLINE_NATS_URL": server.url,
+        "LOOPLINE_NATS_USER": "trainer",
+        "LOOPLINE_NATS_PASSWORD": server.passwords["trainer"],
+        "LOOPLINE_MLFLOW_URL": f"http://{HOST}:{free_port()}",
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "services.registry", env=environment, stderr=asyncio.subprocess.PIPE
+    )
+    _, told = await asyncio.wait_for(process.communicate(), ENOUGH_S * 2)
+    lines = [json.loads(line)["message"] for line in told.decode().splitlines() if line.startswith("{")]
+    assert process.returncode not in (0, None)
+    assert (
+        "cannot start: not allowed to fetch from registry-versions as user trainer: "
+        "is LOOPLINE_NATS_USER the user of registry?"
+    ) in lines
+
+
+async def test_to_look_whether_it_may_fetch_takes_no_message(server: Server) -> None:
+    async with server.bus("cli") as cli, server.bus("trainer") as trainer:
+        await cli.say(TrainingRequested(why="x"), project="untouched")
+        before = await trainer.jetstream.consumer_info(LOOP, "trainer-training")
+        await trainer.check_may_fetch(LOOP, "trainer-training")
+        after = await trainer.jetstream.consumer_info(LOOP, "trainer-training")
+    assert before.delivered
+    assert before.num_pending
+    assert (before.delivered, before.num_pending) == (after.delivered, after.num_pending)
 
 
 async def test_anonymous_gets_nothing_but_an_error(server: Server) -> None:

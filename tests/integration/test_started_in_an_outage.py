@@ -60,6 +60,7 @@ async def client(tmp_path: Path) -> AsyncIterator[Client]:
     settings = Settings(
         nats_url=f"nats://{HOST}:{port}", nats_user="", traces_dir="", blobs_root=str(tmp_path / "files" / "blobs")
     )
+    await asyncio.to_thread(Path(settings.blobs_root).mkdir, parents=True)
     with running(servers.nats(tmp_path / "nats", port), tmp_path / "nats.log"):
         connection = await connect(settings, "provisioning")
         await provision(connection)

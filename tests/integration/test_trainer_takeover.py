@@ -57,6 +57,7 @@ async def test_another_replica_takes_over_a_training_and_repeats_nothing(
     nats_url: str, mlflow_url: str, tmp_path: Path
 ) -> None:
     settings = Settings(nats_url=nats_url, blobs_root=str(tmp_path / "blobs"), kept_root=str(tmp_path / "kept"))
+    await asyncio.to_thread(Path(settings.blobs_root).mkdir)
     connection = await connect(settings, "provisioning")
     await provision(connection)
     await connection.close()

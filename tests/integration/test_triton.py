@@ -142,6 +142,7 @@ async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
     port = servers.free_port()
     with running(servers.nats(tmp_path / "nats", port), tmp_path / "nats.log"):
         settings = Settings(nats_url=f"nats://{servers.HOST}:{port}", blobs_root=str(tmp_path / "blobs"))
+        await asyncio.to_thread(Path(settings.blobs_root).mkdir)
         connection = await connect(settings, "provisioning")
         await provision(connection)
         await connection.close()

@@ -40,7 +40,7 @@ def test_a_folder_that_is_away_is_waited_for_and_not_made_anew(tmp_path: Path) -
     blobs = Blobs(str(root), make=False)
     root.rename(tmp_path / "away")
     for ask in (lambda: blobs.read(ref.uri), lambda: blobs.exists(ref.uri), lambda: blobs.put(b"new")):
-        with pytest.raises(Away, match=r"blobs of the blob store is not there: mount its disk"):
+        with pytest.raises(Away, match=r"blobs of the blob store is not there: is LOOPLINE_BLOBS_ROOT right"):
             ask()
     assert not root.exists()
     (tmp_path / "away").rename(root)

@@ -25,7 +25,7 @@ def loopline(settings: Settings, *words: str) -> Result:
         nats_user=settings.nats_user,
         nats_password=SecretStr(settings.nats_password.get_secret_value()),
     )
-    return CliRunner().invoke(app, list(words), obj=Session(settings=told), env={"COLUMNS": "200"})
+    return CliRunner().invoke(app, list(words), obj=Session(settings=told))
 
 
 def defined(settings: Settings, folder: Path) -> None:

@@ -145,7 +145,7 @@ def run(client: FakeClient, *words: str, stdin: str = "") -> Outcome:
         yield client
 
     session = Session(settings=CliSettings(_env_file=None), connect=connect)  # type: ignore[arg-type]
-    result = CliRunner().invoke(app, list(words), obj=session, input=stdin, env={"COLUMNS": "200"})
+    result = CliRunner().invoke(app, list(words), obj=session, input=stdin)
     return Outcome(result.exit_code, result.stdout, result.stderr)
 
 
