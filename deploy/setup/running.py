@@ -51,7 +51,7 @@ def _forget_torn_packages(environment: Path) -> None:
 def _show(command: tuple[str, ...], step: Step, log: Path, began: float) -> int:
     """Run one command and keep the terminal informed; its exit code."""
     latest = [""]
-    with log.open("ab") as file:
+    with log.open("ab", buffering=0) as file:  # so that it can be followed
         child = subprocess.Popen(
             tethered.command(command, tree=False),
             stdout=subprocess.PIPE,
