@@ -36,7 +36,7 @@ OUT = ROOT / "var" / "bench"
 HOPS = (150, 25)
 FACTS = (3000, 7)
 PREDICTIONS = (200, 17)
-LARGE_PREDICTIONS = (100, 11)
+LARGE_PREDICTIONS = (100, 41)
 
 Found = dict[str, list[Measured]]
 
@@ -143,7 +143,9 @@ async def measure(folder: Path) -> dict[str, Any]:
         "metrics": {
             "hop_ratio": one[chassis]["ratio"],
             "facts_per_s": many[chassis]["a_second"],
-            "chassis_cost": round(real[chassis]["ratio"] - 1, 3),
+            # Of pictures as the demo has them; of the smallest ones beside it.
+            "chassis_cost": round(large[chassis]["ratio"] - 1, 3),
+            "chassis_cost_32px": round(real[chassis]["ratio"] - 1, 3),
         },
         "one hop at a time": one,
         f"hops, {MANY.at_once} in flight": many,
