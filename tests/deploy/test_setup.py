@@ -14,7 +14,7 @@ from deploy.setup import __main__ as setup
 from deploy.setup import machine
 from deploy.setup.running import StepFailed, run
 from deploy.setup.steps import Step, done, mark_done, steps
-from tests.servers import eventually_gone, naming
+from tests.servers import eventually_gone
 
 
 @pytest.fixture
