@@ -24,6 +24,7 @@ from deploy.embedded import servers
 from deploy.embedded.servers import HOST, ROOT, free_port
 from services.chassis.client import Client
 from services.chassis.connection import connect
+from services.chassis.errors import Unreachable
 from services.chassis.provisioning import consumer_config, provision
 from services.chassis.settings import Settings
 from tests.chaos.dying import ACK_WAIT_S, Faults, run
@@ -189,7 +190,9 @@ async def _provisioned(settings: Settings) -> None:
         jetstream = connection.jetstream(timeout=10)
         for row in CONSUMERS:
             await jetstream.add_consumer(row.stream, consumer_config(replace(row, ack_wait_s=ACK_WAIT_S)))
-    except nats.errors.TimeoutError as error:
+        async with Client.connect(settings, "test"):
+            pass
+    except (nats.errors.TimeoutError, Unreachable) as error:
         raise AssertionError(f"not provisioned: {error}") from error
     finally:
         await connection.close()
