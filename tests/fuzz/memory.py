@@ -62,6 +62,10 @@ class Bucket:
     async def keys(self) -> list[str]:
         return list(self.kept)
 
+    async def values(self, keys: str) -> dict[str, dict[str, Any]]:
+        pattern = re.compile(re.escape(keys).replace(r"\*", r"[^.]+").replace(">", ".+"))
+        return {key: json.loads(value) for key, (value, _) in self.kept.items() if pattern.fullmatch(key)}
+
     async def watch(self, on_value: Callable[[str, dict[str, Any] | None], Awaitable[None]]) -> None:
         raise KeyNotFoundError
 
