@@ -133,7 +133,7 @@ class Bucket:
                 raise_if_cancelled()
                 try:
                     entry = await _next(watcher)
-                except TimeoutError:
+                except nats.errors.TimeoutError:
                     return
                 if entry is None or seen.get(entry.key, -1) >= (entry.revision or 0):
                     continue
@@ -148,9 +148,15 @@ class Bucket:
 
 
 async def _next(watcher: KeyValue.KeyWatcher) -> KeyValue.Entry | None:
-    """The next value, None for "no more for now"; TimeoutError after `_REREAD_S`.
+    """The next value, None for "no more for now".
 
     Its own `updates` waits by `asyncio.wait_for`, which loses a cancellation that comes together with a value.
+
+    Raises:
+        nats.errors.TimeoutError: none came for `_REREAD_S`; as `updates`, so that a bus that is away is taken for that.
     """
-    async with asyncio.timeout(_REREAD_S):
-        return await anext(watcher)
+    try:
+        async with asyncio.timeout(_REREAD_S):
+            return await anext(watcher)
+    except TimeoutError:
+        raise nats.errors.TimeoutError from None
