@@ -1,6 +1,7 @@
 """What deployer and predictor are given to do, and what must come of it."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from tritonclient.grpc.aio import InferenceServerClient
@@ -150,37 +151,24 @@ async def _stored(scene: Scene) -> dict[str, Any]:
     return {"blobs": scene.blobs("png")}
 
 
-OVERTAKEN = Play(
+ROLLED_OUT = Play(
     handler("deployer: model.approved"),
     _approve_third,
     _serving,
     {
         "said": {"deployment.started": 1, "deployment.completed": 1},
         "claims": {},
-        "route": [4, 3],
+        "route": [3, 2],
         "nodes": [_NODE],
         "loaded": [2, 3],
     },
     arrange=_two_versions_serve,
     clear=_clear,
-    meanwhile=_another_rolls_out_a_fourth,
 )
+OVERTAKEN = replace(ROLLED_OUT, expect={**ROLLED_OUT.expect, "route": [4, 3]}, meanwhile=_another_rolls_out_a_fourth)
 
 PLAYS = (
-    Play(
-        handler("deployer: model.approved"),
-        _approve_third,
-        _serving,
-        {
-            "said": {"deployment.started": 1, "deployment.completed": 1},
-            "claims": {},
-            "route": [3, 2],
-            "nodes": [_NODE],
-            "loaded": [2, 3],
-        },
-        arrange=_two_versions_serve,
-        clear=_clear,
-    ),
+    ROLLED_OUT,
     Play(
         handler("deployer: model.approved, refused by its golden images"),
         _approve_with_wrong_answers,
