@@ -249,7 +249,7 @@ class Bus:
 
     def bucket(self, name: str) -> Bucket:
         """A key-value bucket that the provisioner has made."""
-        return Bucket(lambda: self.jetstream.key_value(name))
+        return Bucket(lambda: self.jetstream, name)
 
     async def ask(self, subject: str, body: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
         """Request-reply over core NATS, outside every stream; JSON both ways.

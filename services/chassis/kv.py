@@ -9,6 +9,7 @@ from typing import Any
 
 import nats.errors
 import nats.js.errors
+from nats.js.client import JetStreamContext
 from nats.js.kv import KeyValue
 
 from services.chassis.ending import raise_if_cancelled
@@ -45,13 +46,14 @@ def _room() -> Iterator[None]:
 class Bucket:
     """A bucket, opened when it is first needed. Keys are `[A-Za-z0-9._=/-]+`, values JSON objects."""
 
-    def __init__(self, open_store: Callable[[], Awaitable[KeyValue]]) -> None:
-        self._open_store = open_store
+    def __init__(self, jetstream: Callable[[], JetStreamContext], name: str) -> None:
+        self._jetstream = jetstream
+        self._name = name
         self._opened: KeyValue | None = None
 
     async def _store(self) -> KeyValue:
         if self._opened is None:
-            self._opened = await self._open_store()
+            self._opened = await self._jetstream().key_value(self._name)
         return self._opened
 
     async def get(self, key: str) -> tuple[dict[str, Any], int] | None:
@@ -95,22 +97,20 @@ class Bucket:
 
     async def keys(self) -> list[str]:
         """All keys that have a value."""
-        try:
-            return await (await self._store()).keys()
-        except nats.js.errors.NoKeysError:
-            return []
+        return list(await self.values(">"))
 
     async def values(self, keys: str) -> dict[str, dict[str, Any]]:
-        """The values under all keys of a pattern, such as `train.solar.*`."""
-        watcher = await (await self._store()).watch(keys, ignore_deletes=True)
-        found: dict[str, dict[str, Any]] = {}
-        try:
-            # None says that there is no more for now.
-            while (entry := await _next(watcher)) is not None:
-                found[entry.key] = json.loads(entry.value or b"{}")
-            return found
-        finally:
-            await watcher.stop()  # type: ignore[no-untyped-call]
+        """The values under all keys of a pattern, such as `train.solar.*`.
+
+        nats-py's own `keys` reads a watch up to "no more for now", which it says too early when the server was faster
+        than its reader: a key that is there was then missing.
+        """
+        prefix = f"$KV.{self._name}."
+        found = await self._jetstream().stream_info(f"KV_{self._name}", subjects_filter=prefix + keys)
+        names = [subject.removeprefix(prefix) for subject in found.state.subjects or {}]
+        # A removed key keeps its subject, and has no value.
+        entries = zip(names, await asyncio.gather(*map(self.get, names)), strict=True)
+        return {name: entry[0] for name, entry in entries if entry}
 
     async def watch(self, on_value: OnValue) -> None:
         """Call `on_value(key, value)` with every value there is and every one that comes; None when a key is removed.

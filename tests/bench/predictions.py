@@ -104,7 +104,7 @@ async def ports(meter: Meter) -> AsyncIterator[Ports]:
     connection = await nats.connect(settings.nats_url)
     jetstream = connection.jetstream()
     pictures = BlobPictures(Blobs(settings.blobs_root), settings.decode_threads)
-    routes = WatchedRoutes(Bucket(lambda: jetstream.key_value(DEPLOYMENTS)))
+    routes = WatchedRoutes(Bucket(lambda: jetstream, DEPLOYMENTS))
     yield Ports(
         pictures, _models(settings, meter), routes, Bus("bench"), lambda: datetime.now(UTC), clock=time.perf_counter
     )

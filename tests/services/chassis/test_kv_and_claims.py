@@ -129,3 +129,14 @@ async def test_the_unfinished_claims_of_a_pattern_are_known_with_their_owners(cl
     assert await claims.held("train.solar.*") == {"train.solar.a": "LOOP:1"}
     await claims.release("train.solar.a", "LOOP:1")
     assert await claims.held("train.solar.*") == {}
+
+
+async def test_the_keys_and_values_of_a_pattern_are_those_that_were_not_removed(client: Client) -> None:
+    bucket = client.bucket(CURSORS)
+    await bucket.put("labels.solar", {"n": 1})
+    await bucket.put("labels.steel", {"n": 2})
+    await bucket.put("labels.solar", {"n": 3})
+    await bucket.delete("labels.steel")
+    assert await bucket.keys() == ["labels.solar"]
+    assert await bucket.values("labels.*") == {"labels.solar": {"n": 3}}
+    assert await bucket.values("scopes.*") == {}

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, cast
 
+from nats.js.client import JetStreamContext
 from nats.js.kv import KeyValue
 
 from services.chassis.kv import Bucket
@@ -39,11 +40,11 @@ class Store:
             await self._opening()
         return self.watcher
 
-    def bucket(self) -> Bucket:
-        async def open_store() -> KeyValue:
-            return cast(KeyValue, self)
+    async def key_value(self, name: str) -> KeyValue:
+        return cast(KeyValue, self)
 
-        return Bucket(open_store)
+    def bucket(self) -> Bucket:
+        return Bucket(lambda: cast(JetStreamContext, self), "B")
 
 
 async def test_a_cancellation_that_comes_together_with_a_value_ends_the_watch() -> None:
