@@ -15,6 +15,7 @@ import nats.js.errors
 from contracts.topology import CLAIMS
 from services.chassis.bus import Bus
 from services.chassis.ending import end
+from services.chassis.errors import Away
 from services.chassis.kv import Bucket, Conflict, KeyExists
 
 log = logging.getLogger(__name__)
@@ -96,7 +97,9 @@ class Jobs:
                     except Exception as error:
                         # The same trouble every second is told once.
                         if str(error) != told:
-                            log.warning("%s failed, again in %s s: %s", job.name, job.period_s, error, exc_info=error)
+                            # Who is away is named in the text; a stack would say no more.
+                            stack = None if isinstance(error, Away) else error
+                            log.warning("%s failed, again in %s s: %s", job.name, job.period_s, error, exc_info=stack)
                         told = str(error)
                 await job.rest()
         finally:

@@ -4,10 +4,11 @@ from typing import Any
 import pytest
 
 from contracts.topology import CLAIMS, CURSORS
+from services.chassis import jobs
 from services.chassis.app import Service
 from services.chassis.claims import Claims
 from services.chassis.client import Client
-from services.chassis.errors import Busy
+from services.chassis.errors import Away, Busy
 from services.chassis.jobs import Lease
 from services.chassis.kv import Conflict, KeyExists
 from services.chassis.settings import Settings
@@ -119,6 +120,29 @@ async def test_a_job_that_fails_is_done_again(settings: Settings, run: Run) -> N
 
     async with run(service):
         await eventually(went_on)
+
+
+async def test_a_job_whose_system_is_away_says_so_without_a_stack(
+    settings: Settings, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = Service("labeling-sync", settings)
+    told: list[tuple[str, object]] = []
+
+    async def job() -> None:
+        raise Away("Label Studio does not answer: is it running?")
+
+    def warning(text: str, *values: object, exc_info: object) -> None:
+        told.append((text % values, exc_info))
+
+    monkeypatch.setattr(jobs.log, "warning", warning)
+    service.every(0.05, job, name="labels")
+
+    def said_once() -> None:
+        assert len(told) == 1
+
+    async with run(service):
+        await eventually(said_once)
+    assert told == [("labels failed, again in 0.05 s: Label Studio does not answer: is it running?", None)]
 
 
 async def test_the_unfinished_claims_of_a_pattern_are_known_with_their_owners(client: Client) -> None:
