@@ -18,10 +18,10 @@ from contracts.events.training import (
 )
 from contracts.project import ScopeCard
 from services.chassis.heard import Heard
+from services.chassis.recipes import NotARecipe, checked
 from services.trainer.job import Job, Made
 from services.trainer.plan import all_claims, came_before, claim_key, plan_hash, sequence
 from services.trainer.ports import CannotTrain, Claims, Facts, Trainer
-from services.trainer.recipes import NotARecipe, checked
 
 Clock = Callable[[], float]
 

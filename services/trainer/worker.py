@@ -6,8 +6,9 @@ python -m services.trainer.worker
 import logging
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from pkgutil import resolve_name
 from typing import Any
 
 import torch
@@ -18,19 +19,17 @@ from services.chassis.blobs import BlobMissing, Blobs
 from services.chassis.child import serve
 from services.chassis.errors import Rejected, Retry
 from services.chassis.manifest import read_manifest
+from services.chassis.recipes import recipe
 from services.trainer.adapters.mlflow_runs import FoundRun, MlflowRuns, RunFacts
 from services.trainer.dataset import COLUMNS, Dataset, NotTrainable
 from services.trainer.job import Cancel, Job, Made, Places
-from services.trainer.recipes import frozen_features
 from services.trainer.recipes.extractor import extractor
 from services.trainer.recipes.head import Examples, fit_head
 from services.trainer.recipes.kept import cores
 from services.trainer.recipes.parameters import FrozenFeatures
-from services.trainer.recipes.recipe import MadeModel, Recipe, Report
+from services.trainer.recipes.recipe import Context, MadeModel, Report, Train
 
 log = logging.getLogger(__name__)
-
-RECIPES: Mapping[str, Recipe] = {"frozen-features": frozen_features.train}
 
 _LEAST_PAUSE_S = 0.5
 _MODEL_TAG, _GOLDEN_TAG, _SIDE_TAG = "loopline.model_sha256", "loopline.golden_sha256", "loopline.max_side"
@@ -82,9 +81,9 @@ def train(job: Job, runs: MlflowRuns, blobs: Blobs, kept_root: str, report: Repo
         # The run begins while the work does.
         begun = aside.submit(begin, job, facts, runs, blobs)
         try:
-            made = RECIPES[job.plan.recipe](
-                read_dataset(job, blobs), job.plan.parameters, blobs, kept_root, unless_hopeless(begun, report)
-            )
+            dataset = read_dataset(job, blobs)
+            context = Context(blobs, kept_root, job.plan.seed, unless_hopeless(begun, report))
+            made = trainer_of(job.plan.recipe)(dataset, job.plan.parameters, context)
             model = stored(made, job, blobs)
             run_id = begun.result()
             report("log", 0, 1, {})
@@ -109,6 +108,19 @@ def train(job: Job, runs: MlflowRuns, blobs: Blobs, kept_root: str, report: Repo
             if not not_begun:
                 raise_if_made(mark_failed(runs, begun.result(), error), job, blobs)
             raise
+
+
+def trainer_of(name: str) -> Train:
+    """The function that trains by this recipe, found where it is installed.
+
+    Raises:
+        Rejected: it cannot be loaded.
+    """
+    try:
+        trains: Train = resolve_name(recipe(name).train)
+    except Exception as error:
+        raise Rejected(f"the recipe {name} cannot be loaded: {error}; is all that it needs installed?") from error
+    return trains
 
 
 def begin(job: Job, facts: RunFacts, runs: MlflowRuns, blobs: Blobs) -> str:

@@ -20,8 +20,8 @@ if __name__ == "__main__":
         watch(effects)
     worker: Any = import_module(os.environ["DYING_WORKER"])
     warm = worker.warm
-    if faults.tiny and hasattr(worker, "RECIPES"):
+    if faults.tiny and hasattr(worker, "trainer_of"):
         from tests.chaos.killpoints_tiny import train
 
-        worker.RECIPES, warm = {"frozen-features": train}, None
+        worker.trainer_of, warm = lambda recipe: train, None
     serve(worker.handle, warm)

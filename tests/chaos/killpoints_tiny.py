@@ -10,19 +10,19 @@ import torch
 from services.chassis.blobs import Cache
 from services.chassis.images import decode
 from services.trainer.dataset import Dataset
-from services.trainer.recipes.recipe import MadeModel, Reading, Report
+from services.trainer.recipes.recipe import Context, MadeModel
 from tests.chaos.tiny import Tiny
 
 _GOLDEN = 2
 
 
-def train(dataset: Dataset, parameters: Mapping[str, Any], blobs: Reading, kept_root: str, report: Report) -> MadeModel:
+def train(dataset: Dataset, parameters: Mapping[str, Any], context: Context) -> MadeModel:
     """A network that tells upper left from lower right, with the first images as its golden ones."""
-    report("features", 0, 1, {})
-    kept = Cache(kept_root, "features/tiny")
+    context.report("features", 0, 1, {})
+    kept = Cache(context.kept_root, "features/tiny")
     for example in dataset.examples:
         kept.put(example.sha256, b"")
-    shown = [decode(blobs.read(example.uri)) for example in dataset.examples]
+    shown = [decode(context.blobs.read(example.uri)) for example in dataset.examples]
     return made(shown[:_GOLDEN])
 
 

@@ -25,10 +25,10 @@ from deploy.embedded.servers import HOST, free_port
 from services.chassis.blobs import Blobs
 from services.chassis.child import WarmChild
 from services.chassis.errors import Retry
+from services.chassis.recipes import checked
 from services.trainer.adapters.torch_process import WORKER, TorchProcess, worker_env
 from services.trainer.job import Job, Made, Places
 from services.trainer.ports import CannotTrain
-from services.trainer.recipes import checked
 from services.trainer.worker import handle
 from tests.manifests import manifest
 

@@ -17,20 +17,20 @@ from services.trainer.recipes.extractor import FEATURES, extractor, extractor_ke
 from services.trainer.recipes.head import Examples, Head, NotFinite, accuracy, fit_head, log_loss
 from services.trainer.recipes.kept import KeptFeatures, pixels
 from services.trainer.recipes.parameters import FrozenFeatures
-from services.trainer.recipes.recipe import MadeModel, Reading, Report
+from services.trainer.recipes.recipe import Context, MadeModel, Reading
 
 GOLDEN = 8
 
 
-def train(dataset: Dataset, parameters: Mapping[str, Any], blobs: Reading, kept_root: str, report: Report) -> MadeModel:
-    """Train on a dataset. The same dataset and parameters give the same weights on one machine.
+def train(dataset: Dataset, parameters: Mapping[str, Any], context: Context) -> MadeModel:
+    """Train on a dataset. Nothing in it is random: the seed changes nothing.
 
     Raises:
         Rejected: an image is gone or unreadable, or the loss is no number; the text says what to do.
     """
-    chosen = FrozenFeatures.model_validate(parameters)
+    chosen, report = FrozenFeatures.model_validate(parameters), context.report
     known = dataset.of_split("train", "validation")
-    features = _features(known, chosen, blobs, kept_root, report)
+    features = _features(known, chosen, context)
     labels = torch.tensor([example.label for example in known], dtype=torch.int64)
     in_train = torch.tensor([example.split == "train" for example in known])
     training = Examples(features[in_train], labels[in_train])
@@ -50,14 +50,12 @@ def train(dataset: Dataset, parameters: Mapping[str, Any], blobs: Reading, kept_
     scripted = classifier(head, chosen.image_px)
     model = saved(scripted)
     report("export", 1, 2, {})
-    golden = answered(scripted, dataset.golden(GOLDEN), blobs, chosen.max_side)
+    golden = answered(scripted, dataset.golden(GOLDEN), context.blobs, chosen.max_side)
     report("export", 2, 2, {})
     return MadeModel(model, golden, measured(head, training, validation), chosen.max_side)
 
 
-def _features(
-    examples: tuple[Example, ...], parameters: FrozenFeatures, blobs: Reading, kept_root: str, report: Report
-) -> Tensor:
+def _features(examples: tuple[Example, ...], parameters: FrozenFeatures, context: Context) -> Tensor:
     def extract(images: Tensor) -> Tensor:
         with torch.inference_mode(), unprofiled():
             _, features = extractor(parameters.image_px)(images)
@@ -65,10 +63,9 @@ def _features(
         return features
 
     key = f"{extractor_key(parameters.image_px)}-{parameters.max_side}"
-    kept = KeptFeatures(
-        blobs, Cache(kept_root, f"features/{key}"), extract, width=FEATURES, max_side=parameters.max_side
-    )
-    return kept.of(examples, lambda done, total: report("features", done, total, {}))
+    cache = Cache(context.kept_root, f"features/{key}")
+    kept = KeptFeatures(context.blobs, cache, extract, width=FEATURES, max_side=parameters.max_side)
+    return kept.of(examples, lambda done, total: context.report("features", done, total, {}))
 
 
 def unprofiled() -> AbstractContextManager[None]:

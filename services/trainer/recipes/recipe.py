@@ -26,11 +26,22 @@ class Reading(Protocol):
     def read(self, uri: str) -> bytes: ...
 
 
-class Recipe(Protocol):
-    """Trains on a dataset with parameters that were checked."""
+@dataclass(frozen=True)
+class Context:
+    """What a recipe trains in. `kept_root` is where features are kept, `seed` what all chance comes from."""
 
-    def __call__(
-        self, dataset: Dataset, parameters: Mapping[str, Any], blobs: Reading, kept_root: str, report: Report
-    ) -> MadeModel:
+    blobs: Reading
+    kept_root: str
+    seed: int
+    report: Report
+
+
+class Train(Protocol):
+    """Trains on a dataset with parameters that were checked.
+
+    The same dataset, parameters and seed give the same bytes on one machine's CPU.
+    """
+
+    def __call__(self, dataset: Dataset, parameters: Mapping[str, Any], context: Context) -> MadeModel:
         """Raises `Rejected` when this dataset and these parameters can give no model."""
         ...

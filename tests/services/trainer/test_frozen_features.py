@@ -9,10 +9,10 @@ from services.chassis.blobs import Blobs
 from services.chassis.errors import Rejected
 from services.chassis.images import decode, shrink
 from services.chassis.manifest import read_manifest
+from services.chassis.recipes import checked
 from services.trainer.dataset import COLUMNS, Dataset
-from services.trainer.recipes import checked
 from services.trainer.recipes.frozen_features import train
-from services.trainer.recipes.recipe import MadeModel
+from services.trainer.recipes.recipe import Context, MadeModel
 from tests.manifests import two_corners
 
 PARAMETERS = checked("frozen-features", {"image_px": 64, "max_side": 40})
@@ -40,7 +40,8 @@ def stages() -> list[str]:
 
 @pytest.fixture(scope="module")
 def made(root: Path, blobs: Blobs, dataset: Dataset, stages: list[str]) -> MadeModel:
-    return train(dataset, PARAMETERS, blobs, str(root / "kept"), lambda stage, *_: stages.append(stage))
+    context = Context(blobs, str(root / "kept"), 0, lambda stage, *_: stages.append(stage))
+    return train(dataset, PARAMETERS, context)
 
 
 def test_the_model_tells_unseen_images_apart(made: MadeModel, blobs: Blobs, dataset: Dataset) -> None:
@@ -84,7 +85,8 @@ def test_training_again_on_kept_features_gives_the_same_bytes(
     made: MadeModel, stages: list[str], root: Path, blobs: Blobs, dataset: Dataset
 ) -> None:
     second: list[str] = []
-    again = train(dataset, PARAMETERS, blobs, str(root / "kept"), lambda stage, *_: second.append(stage))
+    context = Context(blobs, str(root / "kept"), 1, lambda stage, *_: second.append(stage))
+    again = train(dataset, PARAMETERS, context)
     assert again == made
     assert "features" in stages
     assert "features" not in second
@@ -96,6 +98,6 @@ def test_a_vanished_image_is_an_answer_and_not_a_crash(root: Path, blobs: Blobs,
     hidden = gone.rename(gone.with_suffix(".hidden"))
     try:
         with pytest.raises(Rejected, match="is not in the blob store"):
-            train(dataset, PARAMETERS, blobs, str(root / "kept-elsewhere"), lambda *_: None)
+            train(dataset, PARAMETERS, Context(blobs, str(root / "kept-elsewhere"), 0, lambda *_: None))
     finally:
         hidden.rename(gone)
