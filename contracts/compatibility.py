@@ -9,8 +9,10 @@ from typing import Any
 
 Schema = Mapping[str, Any]
 
-_FOR_PEOPLE = {"$id", "$schema", "$defs", "$ref", "title", "description", "examples"}
-_OF_FIELDS = {"properties", "required", "default", "items", "additionalProperties", "anyOf"}
+# What `discriminator` says, stands in the constants of the kinds as well.
+_FOR_PEOPLE = {"$id", "$schema", "$defs", "$ref", "title", "description", "examples", "discriminator"}
+_KINDS = ("anyOf", "oneOf")
+_OF_FIELDS = {"properties", "required", "default", "items", "additionalProperties", *_KINDS}
 
 
 def meaning(schema: Schema, root: Schema | None = None) -> dict[str, Any]:
@@ -26,7 +28,7 @@ def meaning(schema: Schema, root: Schema | None = None) -> dict[str, Any]:
             found[key] = {name: meaning(field, root) for name, field in value.items()}
         elif key in ("items", "additionalProperties") and isinstance(value, dict):
             found[key] = meaning(value, root)
-        elif key == "anyOf":
+        elif key in _KINDS:
             found[key] = [meaning(one, root) for one in value]
         else:
             found[key] = sorted(value) if key in ("required", "enum", "x-rules") else value
@@ -53,11 +55,12 @@ def _breaks(old: Schema, new: Schema, path: str) -> list[str]:
             found += _breaks(before, after, f"{path}[]")
         elif before != after:
             found.append(f"{here}: {key} was {_said(old, key)}, now it is {_said(new, key)}")
-    before, after = old.get("anyOf", []), new.get("anyOf", [])
-    if len(before) != len(after):
-        found.append(f"{here}: could be {len(before)} kinds of value, now {len(after)}")
-    for was, is_ in zip(before, after, strict=False):
-        found += _breaks(was, is_, path)
+    for key in _KINDS:
+        kinds, now = old.get(key, []), new.get(key, [])
+        if len(kinds) != len(now):
+            found.append(f"{here}: could be {len(kinds)} kinds of value, now {len(now)}")
+        for was, is_ in zip(kinds, now, strict=False):
+            found += _breaks(was, is_, path)
     return found + _fields_broken(old, new, path)
 
 

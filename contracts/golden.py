@@ -11,7 +11,7 @@ from typing import Any
 
 from contracts.envelope import Envelope, derive_id
 from contracts.events.base import Event
-from contracts.events.label import LabelSubmitted
+from contracts.events.label import LabelSubmitted, LabelWithdrawn
 from contracts.topology import SERVICES
 
 PROJECT = "solar"
@@ -32,7 +32,7 @@ def message_of(event: type[Event], said_by: str) -> dict[str, Any]:
     source = f"/services/{said_by}"
     id_ = derive_id("example", event.TYPE)
     envelope = Envelope.first(body, project=PROJECT, source=source, id=id_, time=_AT)
-    if said_by in SERVICES and event is not LabelSubmitted:
+    if said_by in SERVICES and event not in (LabelSubmitted, LabelWithdrawn):
         cause = replace(envelope, id=derive_id("example", "cause"))
         envelope = Envelope.caused(body, by=cause, source=source, time=_AT)
     envelope = envelope.traced(_TRACEPARENT, None)

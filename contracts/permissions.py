@@ -22,6 +22,7 @@ from contracts.topology import (
     SCHEDULES,
     SERVICES,
     STREAMS,
+    WATCHED,
     Stream,
     ask_subject,
     dead_subject,
@@ -76,7 +77,7 @@ def inbox_prefix(user: str) -> str:
 
 
 _READS = {"labeling-sync": (LOOP, PREDICTIONS), "evaluator": (LOOP, PREDICTIONS)}
-_WRITES = {"labeling-sync": (CLAIMS, CURSORS), "deployer": (CLAIMS, DEPLOYMENTS)}
+_WRITES = {"labeling-sync": (CLAIMS, CURSORS), "deployer": (CLAIMS, DEPLOYMENTS), "evaluator": (CLAIMS, WATCHED)}
 
 USERS = (
     *(User(name, SAYS[name], _READS.get(name, (LOOP,)), _WRITES.get(name, (CLAIMS,))) for name in SERVICES),
@@ -87,8 +88,11 @@ USERS = (
         (
             dataset.DatasetRequested,
             training.TrainingRequested,
+            training.TrainingCancelled,
             prediction.PredictionRequested,
             model.ModelApproved,
+            model.ModelRejected,
+            model.ModelDemoted,
             feedback.FeedbackGiven,
             message.MessageReplayed,
             message.MessageDiscarded,

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from contracts.events import (
     dataset,
     deployment,
+    drift,
     evaluation,
     feedback,
     image,
@@ -24,6 +25,8 @@ SAYS: Mapping[str, tuple[type[Event], ...]] = {
         image.ImageAdded,
         image.ImageRejected,
         label.LabelSubmitted,
+        label.LabelWithdrawn,
+        label.LabelDoubted,
         dataset.DatasetVersioned,
         dataset.DatasetRejected,
         feedback.FeedbackRejected,
@@ -37,8 +40,24 @@ SAYS: Mapping[str, tuple[type[Event], ...]] = {
         training.TrainingCancelled,
         *_ALL,
     ),
-    "evaluator": (evaluation.EvaluationCompleted, evaluation.EvaluationFailed, *_ALL),
-    "registry": (model.ModelRegistered, model.ModelApproved, model.ModelPromoted, *_ALL),
+    "evaluator": (
+        evaluation.EvaluationCompleted,
+        evaluation.EvaluationFailed,
+        drift.DriftDetected,
+        # Where the card lets the watch retrain.
+        training.TrainingRequested,
+        *_ALL,
+    ),
+    "registry": (
+        model.ModelRegistered,
+        model.ModelApprovalRequested,
+        model.ModelApproved,
+        model.ModelPromoted,
+        # Of a run that somebody registered by hand.
+        training.TrainingCompleted,
+        training.TrainingFailed,
+        *_ALL,
+    ),
     "deployer": (
         deployment.DeploymentStarted,
         deployment.DeploymentCompleted,

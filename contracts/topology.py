@@ -90,7 +90,8 @@ DEAD = "DEAD"
 SCHEDULES = "SCHEDULES"
 
 _LOOP_ENTITIES = (
-    "project", "image", "dataset", "label", "training", "evaluation", "model", "deployment", "feedback", "message",
+    "project", "image", "dataset", "label", "training", "evaluation", "model", "deployment", "feedback", "drift",
+    "message",
 )  # fmt: skip
 
 SCHEDULED = (training.TrainingRequested, dataset.DatasetRequested)
@@ -167,9 +168,20 @@ CONSUMERS = (
     Consumer("labeling-sync-images", LOOP, (image.ImageAdded,), at_once=64),
     Consumer("labeling-sync-datasets", LOOP, (dataset.DatasetRequested,)),
     Consumer("labeling-sync-feedback", LOOP, (feedback.FeedbackGiven,), at_once=8),
+    # Doubts about the labels of long ago are settled: a new durable does not go through them.
+    Consumer("labeling-sync-doubts", LOOP, (training.TrainingCompleted,), deliver="new"),
     Consumer("trainer-training", LOOP, (dataset.DatasetVersioned, training.TrainingRequested)),
     Consumer("evaluator-judging", LOOP, (training.TrainingCompleted,)),
-    Consumer("registry-versions", LOOP, (evaluation.EvaluationCompleted, deployment.DeploymentCompleted)),
+    Consumer(
+        "registry-versions",
+        LOOP,
+        (
+            evaluation.EvaluationCompleted,
+            model.ModelRejected,
+            model.ModelDemoted,
+            deployment.DeploymentCompleted,
+        ),
+    ),
     Consumer("deployer-rollouts", LOOP, (model.ModelApproved,)),
     Consumer("predictor-requests", REQUESTS, (prediction.PredictionRequested,), pauses_s=(0.5, 2, 10, 30), at_once=32),
 )
@@ -177,6 +189,7 @@ CONSUMERS = (
 DEPLOYMENTS = "deployments"
 CLAIMS = "claims"
 CURSORS = "cursors"
+WATCHED = "watched"
 
 BUCKETS = (
     # project -> what should serve and what does; written by the deployer alone.
@@ -185,6 +198,8 @@ BUCKETS = (
     Bucket(CLAIMS, ttl_s=0),
     # project -> how far labeling-sync has read; written by labeling-sync alone.
     Bucket(CURSORS, ttl_s=0),
+    # project -> what the watch saw last, and what it compares with; written by the evaluator alone.
+    Bucket(WATCHED, ttl_s=0),
 )
 
 

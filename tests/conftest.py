@@ -9,6 +9,7 @@ import pytest
 from deploy.embedded import servers
 from deploy.embedded.servers import HOST, free_port
 from tests.servers import running
+from tests.signing import key_settings
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,15 @@ class LabelStudioServer:
     email: str
     password: str
     files_root: Path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def signing_keys_of_the_run() -> Iterator[None]:
+    """Without keys neither registry nor deployer starts, be it here or as a process."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in key_settings().items():
+            patch.setenv(name, value)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from contracts.envelope import Envelope
 from contracts.events.base import Event
+from webapp.read_models.drift import Drifting
 from webapp.read_models.live import Feedback, LiveFeed, LiveView
 from webapp.read_models.loop import LoopFeed, Station
 from webapp.read_models.trouble import Letter
@@ -29,6 +30,7 @@ class Known:
         self._live = LiveFeed(kept)
         self._loops = LoopFeed()
         self._letters: tuple[Letter, ...] = ()
+        self._drifting: tuple[Drifting, ...] = ()
         self._projects: tuple[str, ...] = ()
         self._link = Link(up=False, words="Connecting to the bus.")
 
@@ -57,6 +59,11 @@ class Known:
         with self._changed:
             return self._letters
 
+    def drifting(self) -> tuple[Drifting, ...]:
+        """What drifts at the moment, the newest first."""
+        with self._changed:
+            return self._drifting
+
     def feedback(self, project: str, prediction_id: str) -> Feedback | None:
         """The last word about a prediction."""
         with self._changed:
@@ -81,10 +88,12 @@ class Known:
         link: Link | None = None,
         projects: tuple[str, ...] | None = None,
         letters: tuple[Letter, ...] | None = None,
+        drifting: tuple[Drifting, ...] | None = None,
     ) -> None:
         """What a look at the bus came to; None is as before."""
         with self._changed:
             self._link = self._link if link is None else link
             self._projects = self._projects if projects is None else projects
             self._letters = self._letters if letters is None else letters
+            self._drifting = self._drifting if drifting is None else drifting
             self._changed.notify_all()

@@ -19,6 +19,7 @@ from contracts.events.project import ProjectDefined
 from services.chassis.client import Client
 from services.chassis.errors import NotAllowed, Rejected, Unreachable
 from webapp.known import Known, Link
+from webapp.read_models.drift import drifting
 from webapp.read_models.live import Feedback, Prediction
 from webapp.read_models.loop import LOOP_EVENTS
 from webapp.read_models.trouble import letters
@@ -188,7 +189,7 @@ class Subscription(Known):
         tasks = {
             asyncio.create_task(self._follow(client, since)),
             asyncio.create_task(self._watch(client, projects)),
-            asyncio.create_task(self._look_after_letters(client)),
+            asyncio.create_task(self._look_after_trouble(client)),
         }
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -230,11 +231,11 @@ class Subscription(Known):
                 # The server may have lost our consumers with the connection: begin anew rather than be deaf.
                 raise Unreachable("the connection to the bus was lost for a moment")
 
-    async def _look_after_letters(self, client: Client) -> None:
-        """Look for dead letters now and then, and at once when something was said about them."""
+    async def _look_after_trouble(self, client: Client) -> None:
+        """Look for dead letters and drift now and then, and at once when something was said about them."""
         while True:
             self._trouble.clear()
-            self.found(letters=await letters(client, self.letters()))
+            self.found(letters=await letters(client, self.letters()), drifting=await drifting(client))
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._trouble.wait(), _CHECK_S)
 

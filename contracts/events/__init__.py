@@ -3,6 +3,7 @@
 from contracts.events import (
     dataset,
     deployment,
+    drift,
     evaluation,
     feedback,
     image,
@@ -22,6 +23,7 @@ __all__ = [
     "ImageRef",
     "dataset",
     "deployment",
+    "drift",
     "evaluation",
     "feedback",
     "image",

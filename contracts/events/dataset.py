@@ -1,6 +1,6 @@
 """Dataset versions: frozen, content-hashed, never changed."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -24,6 +24,28 @@ class ClassCount(Shape):
     test: int = Field(ge=0, examples=[44])
 
 
+class LeftOut(Shape):
+    """Labelled images that are no part of the version, and why."""
+
+    why: Literal["people-disagree", "near-duplicate", "group"] = Field(examples=["people-disagree"])
+    count: int = Field(ge=1, description="How many", examples=[3])
+    sentence: str = Field(
+        description="Why, and what to do", examples=["3 images are left out because people do not agree on them"]
+    )
+    images: tuple[str, ...] = Field((), description="sha256 of the images, at most 100", max_length=100)
+
+
+class Agreement(Shape):
+    """How far people agree on the images that two or more of them labelled."""
+
+    images: int = Field(ge=1, description="Images with labels of two or more people", examples=[40])
+    annotators: int = Field(ge=2, description="People who labelled any of them", examples=[2])
+    raw: float = Field(ge=0, le=1, description="Share of the pairs of labels that agree", examples=[0.95])
+    kappa: float | None = Field(
+        None, ge=-1, le=1, description="Fleiss' kappa; none where all labels are of one class", examples=[0.88]
+    )
+
+
 class DatasetVersioned(Event):
     """Labels were frozen into a dataset version. Starts a turn of the loop: its correlation id is minted here."""
 
@@ -38,13 +60,18 @@ class DatasetVersioned(Event):
     parent_id: str | None = Field(
         None, description="The version before", pattern=r"^[0-9a-f]{16}$", examples=["9e8d7c6b5a493827"]
     )
-    manifest: BlobRef = Field(description="Parquet: sha256, uri, label, split, chosen, annotator, width, height")
+    manifest: BlobRef = Field(
+        description="Parquet: sha256, uri, label, split, chosen, annotator, width, height; since 0.2 also group, "
+        "slices (JSON text of the metadata) and perceptual_hash"
+    )
     classes: tuple[ClassName, ...] = Field(
         description="The classes in the card's order", examples=[["functional", "defective"]]
     )
     counts: tuple[ClassCount, ...] = Field(description="One a class, in the order of classes")
     labels: int = Field(description="Images in this version", ge=1, examples=[400])
     new_labels: int = Field(description="Labels that are new or changed since the parent", ge=0, examples=[200])
+    left_out: tuple[LeftOut, ...] = Field((), description="Labelled images that are no part of it")
+    agreement: Agreement | None = Field(None, description="None where no image was labelled by two people")
 
     @property
     def natural_key(self) -> str:

@@ -1,7 +1,7 @@
 """What people say about images."""
 
 from datetime import datetime
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -26,3 +26,41 @@ class LabelSubmitted(Event):
     @property
     def natural_key(self) -> str:
         return f"{self.annotation_id}@{self.labelled_at.isoformat()}"
+
+
+class LabelWithdrawn(Event):
+    """A label that counted is gone: the next dataset version does without it."""
+
+    TYPE: ClassVar[str] = "loopline.label.withdrawn.v1"
+
+    image_sha256: Sha256 = Field(examples=["0" * 64])
+    label: ClassName = Field(description="The class that it named", examples=["defective"])
+    why: Literal["deleted", "skipped"] = Field(
+        description="The annotation was deleted, or says no class any more", examples=["deleted"]
+    )
+    task_id: int = Field(description="Label Studio's task", ge=1, examples=[17])
+    annotation_id: int = Field(description="Label Studio's annotation", ge=1, examples=[23])
+    annotator: str = Field("", description="Who had labelled", max_length=200, examples=["inspector@line-3.example"])
+    labelled_at: datetime = Field(description="When the label was given, UTC", examples=["2026-11-24T11:59:58Z"])
+
+    @property
+    def natural_key(self) -> str:
+        return f"{self.annotation_id}@{self.labelled_at.isoformat()}"
+
+
+class LabelDoubted(Event):
+    """A label is likely wrong: a model that did not train on the image says another class. People look once more."""
+
+    TYPE: ClassVar[str] = "loopline.label.doubted.v1"
+
+    image_sha256: Sha256 = Field(examples=["0" * 64])
+    label: ClassName = Field(description="The class that was given", examples=["defective"])
+    likelier: ClassName = Field(description="The class that the model finds likeliest", examples=["functional"])
+    label_probability: float = Field(ge=0, le=1, description="Of the class that was given", examples=[0.04])
+    likelier_probability: float = Field(ge=0, le=1, description="Of the likelier class", examples=[0.96])
+    task_id: int = Field(description="Label Studio's task, in its tab `Second look`", ge=1, examples=[17])
+    run_id: str = Field(description="MLflow run of the model", examples=["6f2b0c0d3f0e4a58a0c3a7b7a2b5f0aa"])
+
+    @property
+    def natural_key(self) -> str:
+        return f"{self.image_sha256}={self.label}"

@@ -65,6 +65,12 @@ class PredictionCompleted(Event):
     heat_map: BlobRef | None = Field(
         None, description="8-bit grey PNG, coarse, bright where the evidence for the answer is"
     )
+    sketch: str | None = Field(
+        None,
+        max_length=88,
+        description="The model's embedding of the image, projected to 32 float16, as base64: what the watch compares",
+        examples=["A" * 86 + "=="],
+    )
     model_name: str = Field(description="The registered model: the project's name", examples=["solar"])
     model_version: int = Field(ge=1, description="Which version answered", examples=[7])
     node: str = Field(description="Which Triton node answered", examples=["local"])

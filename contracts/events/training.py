@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from contracts.events.base import BlobRef, ClassName, Event, Shape
+from contracts.search import Search
 
 
 class TrainingRequested(Event):
@@ -23,6 +24,12 @@ class TrainingRequested(Event):
         default_factory=dict, description="Laid over the card's parameters", examples=[{"l2": 0.01}]
     )
     seed: int | None = Field(None, ge=0, le=2**31 - 1, description="The card's seed when missing", examples=[0])
+    search: Search | None = Field(None, description="Try parameters, and give the best training as the result")
+    helps: str = Field(
+        "",
+        max_length=200,
+        description="Id of a request that was said before in the same words: only share the work on its search",
+    )
     again: bool = Field(False, description="Train even when the same dataset, recipe and seed were trained already")
     unless_training: bool = Field(
         False, description="Do nothing while the project is being trained: what a schedule says"
@@ -37,6 +44,9 @@ class TrainingPlan(Shape):
     recipe: str = Field(examples=["frozen-features"])
     parameters: dict[str, Any] = Field(default_factory=dict)
     seed: int = Field(ge=0, examples=[0])
+    search: Search | None = Field(
+        None, description="Of training.completed: the search whose best training this is, `parameters` are its own"
+    )
 
 
 class TrainingStarted(Event):
@@ -81,6 +91,9 @@ class TrainedModel(Shape):
     max_side: int = Field(
         description="The predictor shrinks a larger image to this many pixels first", ge=8, examples=[320]
     )
+    exported: BlobRef | None = Field(
+        None, description="The same as a torch.export archive (pt2), where card and recipe make one", examples=[None]
+    )
 
 
 class TrainingCompleted(Event):
@@ -97,6 +110,19 @@ class TrainingCompleted(Event):
     model: TrainedModel
     metrics: dict[str, float] = Field(description="On validation", examples=[{"validation_accuracy": 0.84}])
     seconds: float = Field(ge=0, description="Wall time of the training", examples=[14.2])
+    doubts: BlobRef | None = Field(
+        None,
+        description=(
+            "npz: what models that did not train on them say of labelled images: sha256 [n], probabilities "
+            "float32 [n,C], labels int64 [n], classes [C]"
+        ),
+        examples=[None],
+    )
+    code_revision: str = Field(
+        "",
+        description="Git commit of the code that trained, where it ran from a checkout",
+        examples=["94693b1f0c2d4e5a6b7c8d9e0f1a2b3c4d5e6f70"],
+    )
 
 
 class TrainingFailed(Event):
@@ -112,7 +138,11 @@ class TrainingFailed(Event):
 
 
 class TrainingCancelled(Event):
-    """The training was not done, or not finished, because it is no longer wanted."""
+    """The training was not done, or not finished, because it is no longer wanted.
+
+    Said by anyone but a trainer it is what stops it: whatever was asked for before and trains by this plan ends, and
+    the trainer says so with this event, too. Asked for afterwards, the same is trained again.
+    """
 
     TYPE: ClassVar[str] = "loopline.training.cancelled.v1"
 

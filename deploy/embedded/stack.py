@@ -14,6 +14,7 @@ from deploy.embedded.nats_users import authorization
 from deploy.embedded.passwords import LABEL_STUDIO_USER, passwords, secrets_file
 from deploy.embedded.probes import answers
 from deploy.embedded.servers import HOST, ROOT, Process, Tls, free_port
+from deploy.signing import signing_keys
 
 NATS_URL = "LOOPLINE_NATS_URL"
 _OF_MLFLOW = ("trainer", "registry")
@@ -71,6 +72,8 @@ def embedded_stack(given: Mapping[str, str], var: Path) -> Stack:
     environment = settings | _for_python()
     mlflow_login = {name: given[name] for name in MLFLOW_LOGIN if name in given}
     own = {name: _as_user(name, made) | (mlflow_login if name in _OF_MLFLOW else {}) for name in SERVICES}
+    for name, keys in _signing(given, var).items():
+        own[name] |= keys
     services = tuple(_service(name, ports.one(), environment | own[name]) for name in SERVICES)
     webapp = _webapp(ports.one(8501), environment | _as_user("webapp", made))
     return Stack(
@@ -133,6 +136,20 @@ def _nats_tls(given: Mapping[str, str]) -> Tls | None:
 def _as_user(name: str, made: Mapping[str, str]) -> dict[str, str]:
     """The settings by which a process is this user of our NATS; none when the NATS is somebody's own."""
     return {"LOOPLINE_NATS_USER": name, "LOOPLINE_NATS_PASSWORD": made[name]} if made else {}
+
+
+def _signing(given: Mapping[str, str], var: Path) -> dict[str, dict[str, str]]:
+    """The private key goes to the registry alone, the public ones to the deployer."""
+    theirs = [name for name in ("LOOPLINE_SIGNING_KEY_FILE", "LOOPLINE_TRUSTED_KEYS_FILE") if name in given]
+    if len(theirs) == 1:
+        raise BadSetting(
+            f"{theirs[0]} is your own: set both LOOPLINE_SIGNING_KEY_FILE and LOOPLINE_TRUSTED_KEYS_FILE; "
+            "python -m deploy.signing makes them"
+        )
+    if theirs:
+        return {}
+    keys = signing_keys(var / "signing")
+    return {"registry": keys.of_registry, "deployer": keys.of_deployer}
 
 
 def _mlflow(given: Mapping[str, str], var: Path, ports: _Ports) -> _Joined:

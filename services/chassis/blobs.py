@@ -3,12 +3,13 @@
 A folder by default; `s3://bucket/prefix` (or any other fsspec URL) by setting.
 """
 
+import errno
 import hashlib
 import os
 import re
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,6 +26,10 @@ _OF_S3 = "botocore."
 
 class BlobMissing(Rejected):
     """The store has no such blob, or its bytes are not those that its name promises."""
+
+
+class Full(Away):
+    """There is no room left to write; the text says where."""
 
 
 class _Folder:
@@ -76,6 +81,11 @@ class _Folder:
                 Path(partial).unlink(missing_ok=True)
                 raise
 
+    def remove(self) -> None:
+        """All of it, with what is in it; no error where it is not there."""
+        with self._answering(), suppress(FileNotFoundError):
+            self._fs.rm(self._root, recursive=True)
+
     @contextmanager
     def _answering(self) -> Iterator[None]:
         """A store that is away, full or not ours to write is waited for; a blob that is not there is no error here."""
@@ -84,6 +94,8 @@ class _Folder:
         except Exception as error:
             if not isinstance(error, OSError) and not type(error).__module__.startswith(_OF_S3):
                 raise
+            if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+                raise Full(f"there is no room left on the disk of {self._root}: free some") from error
             raise Away(f"the blob store at {self._root} does not answer: {error}") from error
 
 
@@ -162,6 +174,10 @@ class Cache:
     def put(self, key: str, data: bytes) -> None:
         """Keep; a second put under the same key replaces the first."""
         self._folder.write(self._name(key), data)
+
+    def clear(self) -> None:
+        """Forget everything that is kept here."""
+        self._folder.remove()
 
     @staticmethod
     def _name(key: str) -> str:

@@ -11,6 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from contracts.search import Choice, Search
+
 GROUP = "loopline.recipes"
 
 
@@ -74,3 +76,16 @@ def checked(name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         raise NotARecipe(
             f"the recipe {name} does not take these parameters: {problems}. It knows {', '.join(model.model_fields)}"
         ) from None
+
+
+def checked_search(name: str, parameters: Mapping[str, Any], search: Search) -> dict[str, Any]:
+    """The parameters that stay as they are during a search, with their defaults.
+
+    Raises:
+        NotARecipe: as `checked`, for the ends of every range and for every choice as well.
+    """
+    given = {key: value for key, value in parameters.items() if key not in search.space}
+    for key, tried in search.space.items():
+        for value in tried.values if isinstance(tried, Choice) else (tried.low, tried.high):
+            checked(name, {**given, key: value})
+    return {key: value for key, value in checked(name, given).items() if key not in search.space}

@@ -13,15 +13,20 @@ from typer.core import TyperGroup
 from services.chassis.errors import explain
 from services.cli import (
     alive,
+    approving,
+    dataset_versions,
     dead,
     doctor,
+    drift,
     importing,
     labelling,
+    lineage,
     models,
     predicting,
     projects,
     publishing,
     replay,
+    running,
     schedule,
     status,
     training,
@@ -83,9 +88,16 @@ def prepare(context: typer.Context) -> None:
 app.add_typer(projects.projects, name="project")
 app.command("import")(importing.import_images)
 app.command("label")(labelling.label)
-app.add_typer(projects.datasets, name="dataset")
+app.add_typer(dataset_versions.datasets, name="dataset")
 app.command("train")(training.train)
-app.command("models")(models.models)
+app.command("cancel")(training.cancel)
+app.command("run")(running.run)
+app.add_typer(models.models, name="models")
+models.models.command("approve")(approving.approve)
+models.models.command("reject")(approving.reject)
+models.models.command("demote")(approving.demote)
+app.command("lineage")(lineage.lineage)
+app.command("drift")(drift.drift)
 app.command("predict")(predicting.predict)
 app.command("feedback")(predicting.feedback)
 app.command("publish")(publishing.publish)

@@ -1,7 +1,7 @@
 """Labelled images: two real data sets that come as packages, and folders. In an order that is always the same."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
@@ -9,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
+from services.cli.described import NAME, described
 from services.cli.errors import BadInput
 
 T = TypeVar("T")
@@ -47,11 +48,12 @@ class LabelledImage:
 
 @dataclass(frozen=True)
 class Folder:
-    """What lies in a folder. `classes` is empty where the images lie in it directly."""
+    """What lies in a folder. `classes` is empty where nothing says the class of an image."""
 
     classes: tuple[str, ...]
     files: tuple[tuple[Path, str | None], ...]
     left_out: tuple[Path, ...]
+    metadata: Mapping[Path, dict[str, str | int | float]] = field(default_factory=dict)
 
     def without_labels(self) -> "Folder":
         """The same files, of which nobody knows the class."""
@@ -60,7 +62,7 @@ class Folder:
     def images(self) -> Iterator[LabelledImage]:
         """The images, read one after the other."""
         for path, label in self.files:
-            yield LabelledImage(path.read_bytes(), label, str(path))
+            yield LabelledImage(path.read_bytes(), label, str(path), {**self.metadata.get(path, {})})
 
 
 def elpv() -> Iterator[LabelledImage]:
@@ -103,8 +105,10 @@ def digits() -> Iterator[LabelledImage]:
 def folder(root: Path) -> Folder:
     """What is in a folder: a folder for each class, or images alone. Hidden files are passed over.
 
+    A `metadata.csv` in it gives images metadata, and their classes where it has a column `label`.
+
     Raises:
-        BadInput: no such folder, no images, or images beside the class folders.
+        BadInput: no such folder, no images, images beside the class folders, or a `metadata.csv` that does not fit.
     """
     if not root.is_dir():
         raise BadInput(f"there is no folder {root}, and no data set of that name: {', '.join(BUILT_IN)}")
@@ -112,14 +116,19 @@ def folder(root: Path) -> Folder:
     pictures = [path for path in seen if path.suffix.lower() in _SUFFIXES]
     if not pictures:
         raise BadInput(f"there is no PNG or JPEG file in {root}")
-    labels = [path.relative_to(root).parts[0] if path.parent != root else None for path in pictures]
-    loose = [path for path, label in zip(pictures, labels, strict=True) if label is None]
-    if loose and len(loose) < len(pictures):
-        raise BadInput(f"{loose[0]} lies beside the folders of classes: move it into one, or import a flat folder")
+    said = described(root)
+    if said.labels is None:
+        labels = [path.relative_to(root).parts[0] if path.parent != root else None for path in pictures]
+        loose = [path for path, label in zip(pictures, labels, strict=True) if label is None]
+        if loose and len(loose) < len(pictures):
+            raise BadInput(f"{loose[0]} lies beside the folders of classes: move it into one, or import a flat folder")
+    else:
+        labels = [said.labels.get(path) for path in pictures]
     return Folder(
         classes=tuple(sorted({label for label in labels if label})),
         files=tuple(_shuffled(list(zip(pictures, labels, strict=True)))),
-        left_out=tuple(path for path in seen if path.suffix.lower() not in _SUFFIXES),
+        left_out=tuple(path for path in seen if path.suffix.lower() not in _SUFFIXES and path != root / NAME),
+        metadata=said.metadata,
     )
 
 

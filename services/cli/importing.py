@@ -78,7 +78,7 @@ def import_images(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Import images: a folder for each class brings labels along, a flat folder does not.
+    """Import images: a folder for each class brings labels along, a flat folder does not; a metadata.csv gives more.
 
     PNG and JPEG. A project that is not defined yet gets a card: elpv and digits bring theirs, for a folder it is made
     from the names of its folders. Importing the same images again changes nothing.

@@ -1,20 +1,26 @@
-"""`loopline models`: the registered versions, from what was said on the bus."""
+"""`loopline models`: the registered versions, from what was said on the bus, and a person's word about one."""
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from services.cli.errors import BadInput
 from services.cli.options import AsJson, Project
-from services.cli.session import session_of, the_project
+from services.cli.session import Session, session_of, the_project
 
 if TYPE_CHECKING:
     from services.chassis.client import Client
 
+models = typer.Typer(
+    invoke_without_command=True,
+    help="List the versions of a project and which one serves; approve, reject or demote one.",
+)
+
 
 @dataclass(frozen=True)
 class Row:
-    """A version. `accuracy` is that of its last evaluation, with the 95 % interval."""
+    """A version. `accuracy` is that of its last evaluation, with the 95 % interval; `remarks` are its, too."""
 
     version: int
     state: str
@@ -25,27 +31,46 @@ class Row:
     accuracy_low: float | None
     accuracy_high: float | None
     test_images: int | None
+    remarks: tuple[str, ...]
     why: str
     registered_at: str
     run_id: str
     model_sha256: str
+    signed_by: str | None
 
 
-def models(context: typer.Context, project: Project = None, as_json: AsJson = False) -> None:
+@models.callback()
+def list_(
+    context: typer.Context,
+    project: Project = None,
+    where: Annotated[bool, typer.Option("--where", help="Instead: which node has which versions.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """List the registered versions of a project, newest first, and which one serves."""
+    if context.invoked_subcommand:
+        if where:
+            raise BadInput("--where goes with the list alone: loopline models --where")
+        return
     session = session_of(context)
 
-    async def work(client: "Client") -> tuple[str, list[Row]]:
-        name = await the_project(client, project)
-        return name, await rows_of(client, name)
+    async def work(client: "Client") -> tuple[str, list[Row], dict[str, list[int]]]:
+        from services.cli.versions import loaded
 
-    name, rows = session.run(work)
-    if as_json:
+        name = await the_project(client, project)
+        return name, await rows_of(client, name), await loaded(client, name) if where else {}
+
+    name, rows, nodes = session.run(work)
+    if where:
+        _show_nodes(session, name, nodes, as_json)
+    elif as_json:
         session.json([asdict(row) for row in rows])
-        return
-    if not rows:
+    elif rows:
+        _show(session, rows)
+    else:
         session.out.print(f"{name} has no registered model yet")
-        return
+
+
+def _show(session: Session, rows: list[Row]) -> None:
     from rich.table import Table
 
     table = Table("version", "state", "dataset", "accuracy", "registered", "why", box=None)
@@ -53,49 +78,56 @@ def models(context: typer.Context, project: Project = None, as_json: AsJson = Fa
         number = "" if row.accuracy is None else f"{row.accuracy:.1%}"
         if row.accuracy_low is not None and row.accuracy_high is not None:
             number += f" ({row.accuracy_low:.1%} to {row.accuracy_high:.1%})"
-        table.add_row(str(row.version), row.state, str(row.dataset_number), number, row.registered_at, row.why)
+        why = " ".join([f"{row.why}.", *row.remarks]) if row.remarks else row.why
+        table.add_row(str(row.version), row.state, str(row.dataset_number), number, row.registered_at, why)
+    session.out.print(table)
+    if any(row.state == "waits for approval" for row in rows):
+        session.notes.print("loopline models approve VERSION --why …, or reject")
+
+
+def _show_nodes(session: Session, project: str, nodes: dict[str, list[int]], as_json: bool) -> None:
+    if as_json:
+        session.json([{"node": node, "serves": one[0], "keeps": one[1:]} for node, one in nodes.items()])
+        return
+    if not nodes:
+        session.out.print(f"nothing of {project} was rolled out to any node yet")
+        return
+    from rich.table import Table
+
+    table = Table("node", "serves", "keeps for the way back", box=None)
+    for node, numbers in nodes.items():
+        table.add_row(node, str(numbers[0]), ", ".join(map(str, numbers[1:])))
     session.out.print(table)
 
 
 async def rows_of(client: "Client", project: str) -> list[Row]:
     """Every version that was registered, newest first."""
-    from contracts.events.deployment import DeploymentCompleted
     from contracts.events.evaluation import EvaluationCompleted
-    from contracts.events.model import ModelApproved, ModelRegistered
+    from services.cli.versions import versions_of
 
     judged: dict[str, EvaluationCompleted] = {}
     async for evaluation, _, _ in client.read(EvaluationCompleted, project):
         judged[evaluation.run_id] = evaluation
-    approved = {said.version.version: said async for said, _, _ in client.read(ModelApproved, project)}
-    deployed = [said.version.version async for said, _, _ in client.read(DeploymentCompleted, project)]
-    rows: dict[int, Row] = {}
-    async for registered, envelope, _ in client.read(ModelRegistered, project):
-        version = registered.version
-        verdict = judged.get(version.run_id)
-        approval = approved.get(version.version)
-        rows[version.version] = Row(
-            version=version.version,
-            state=_state(version.version, approval is not None, deployed),
-            dataset_number=version.dataset_number,
-            dataset_id=version.dataset_id,
-            recipe=verdict.plan.recipe if verdict else None,
-            accuracy=verdict.candidate.accuracy.value if verdict else None,
-            accuracy_low=verdict.candidate.accuracy.low if verdict else None,
-            accuracy_high=verdict.candidate.accuracy.high if verdict else None,
-            test_images=verdict.candidate.test_images if verdict else None,
-            why=f"{approval.approved_by}: {approval.why}"
-            if approval
-            else "from an older dataset than one approved before",
-            registered_at=envelope.time.isoformat(timespec="seconds"),
-            run_id=version.run_id,
-            model_sha256=version.model.file.sha256,
+    rows = []
+    for number, known in (await versions_of(client, project)).items():
+        version, verdict = known.version, judged.get(known.version.run_id)
+        rows.append(
+            Row(
+                version=number,
+                state=known.state,
+                dataset_number=version.dataset_number,
+                dataset_id=version.dataset_id,
+                recipe=verdict.plan.recipe if verdict else None,
+                accuracy=verdict.candidate.accuracy.value if verdict else None,
+                accuracy_low=verdict.candidate.accuracy.low if verdict else None,
+                accuracy_high=verdict.candidate.accuracy.high if verdict else None,
+                test_images=verdict.candidate.test_images if verdict else None,
+                remarks=verdict.remarks if verdict else (),
+                why=known.why,
+                registered_at=known.registered_at.isoformat(timespec="seconds"),
+                run_id=version.run_id,
+                model_sha256=version.model.file.sha256,
+                signed_by=version.signature.key_id if version.signature else None,
+            )
         )
-    return [rows[number] for number in sorted(rows, reverse=True)]
-
-
-def _state(version: int, is_approved: bool, deployed: list[int]) -> str:
-    if deployed and deployed[-1] == version:
-        return "serves"
-    if version in deployed:
-        return "served"
-    return "approved" if is_approved else "registered"
+    return rows

@@ -1,4 +1,4 @@
-"""`loopline project …` and `loopline dataset …`."""
+"""`loopline project …`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from services.chassis.client import Client
 
 projects = typer.Typer(no_args_is_help=True, help="Define a project by its scope card, or show the card.")
-datasets = typer.Typer(no_args_is_help=True, help="Ask for a dataset version.")
 
 
 @projects.command("apply")
@@ -59,25 +58,3 @@ def show(context: typer.Context, project: Project = None, as_json: AsJson = Fals
         session.json(card.model_dump(mode="json"))
     else:
         session.out.print(as_yaml(card).rstrip())
-
-
-@datasets.command("request")
-def request(
-    context: typer.Context,
-    project: Project = None,
-    why: Annotated[str, typer.Option(help="For the history.")] = "",
-    as_json: AsJson = False,
-) -> None:
-    """Freeze the labels into a dataset version now, whatever the card's policy says."""
-    from contracts.events.dataset import DatasetRequested
-
-    session = session_of(context)
-
-    async def work(client: "Client") -> "Envelope":
-        return await client.say(DatasetRequested(why=why), project=await the_project(client, project))
-
-    envelope = session.run(work)
-    if as_json:
-        session.json({"id": envelope.id, "project": envelope.project})
-    else:
-        session.out.print(f"asked for a dataset version of {envelope.project}: follow it with loopline watch")

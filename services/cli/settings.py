@@ -6,7 +6,7 @@ from services.chassis.settings import Settings, TritonNodes
 
 
 class CliSettings(Settings):
-    """`LOOPLINE_…` variables. Label Studio is needed by `loopline label`, the others by `loopline doctor`."""
+    """`LOOPLINE_…` variables. `loopline label` needs Label Studio, `run` MLflow, `doctor` all of them."""
 
     label_studio_url: str = "http://127.0.0.1:8080"
     label_studio_token: SecretStr = SecretStr("")

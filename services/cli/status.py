@@ -32,7 +32,14 @@ def _stages() -> "dict[str, tuple[type[Event], ...]]":
             training.TrainingCancelled,
         ),
         "evaluation": (evaluation.EvaluationCompleted, evaluation.EvaluationFailed),
-        "model": (model.ModelRegistered, model.ModelApproved, model.ModelPromoted),
+        "model": (
+            model.ModelRegistered,
+            model.ModelApprovalRequested,
+            model.ModelApproved,
+            model.ModelRejected,
+            model.ModelDemoted,
+            model.ModelPromoted,
+        ),
         "deployment": (
             deployment.DeploymentStarted,
             deployment.DeploymentCompleted,

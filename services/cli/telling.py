@@ -7,12 +7,20 @@ from contracts.envelope import Envelope
 from contracts.events.base import Event
 from contracts.events.dataset import DatasetRejected, DatasetRequested, DatasetVersioned
 from contracts.events.deployment import DeploymentCompleted, DeploymentFailed, DeploymentStarted
+from contracts.events.drift import DriftDetected
 from contracts.events.evaluation import EvaluationCompleted, EvaluationFailed
 from contracts.events.feedback import FeedbackGiven, FeedbackRejected
 from contracts.events.image import ImageAdded, ImageRejected
-from contracts.events.label import LabelSubmitted
+from contracts.events.label import LabelDoubted, LabelSubmitted, LabelWithdrawn
 from contracts.events.message import MessageDeadLettered, MessageDiscarded, MessageReplayed
-from contracts.events.model import ModelApproved, ModelPromoted, ModelRegistered
+from contracts.events.model import (
+    ModelApprovalRequested,
+    ModelApproved,
+    ModelDemoted,
+    ModelPromoted,
+    ModelRegistered,
+    ModelRejected,
+)
 from contracts.events.prediction import PredictionCompleted, PredictionFailed, PredictionRequested
 from contracts.events.project import ProjectDefined
 from contracts.events.training import (
@@ -25,7 +33,8 @@ from contracts.events.training import (
     TrainingStarted,
 )
 
-_LONGEST = 300
+# A verdict in which several gates failed tells each of them.
+_LONGEST = 800
 
 
 def tell(event: Event, envelope: Envelope, *, of: bool = False) -> str:
@@ -58,9 +67,22 @@ def _labelled(event: LabelSubmitted) -> str:
     return f"image {event.image_sha256[:8]} is {event.label}{by}"
 
 
+def _withdrawn(event: LabelWithdrawn) -> str:
+    by = f" by {event.annotator}" if event.annotator else ""
+    return f"image {event.image_sha256[:8]} is no longer {event.label}: the label{by} was {event.why}"
+
+
+def _doubted(event: LabelDoubted) -> str:
+    odds = f"{event.likelier_probability:.0%} against {event.label_probability:.0%}"
+    image = f"image {event.image_sha256[:8]} is labelled {event.label} and looks like {event.likelier} ({odds})"
+    return f"{image}: task {event.task_id} is for a second look"
+
+
 def _versioned(event: DatasetVersioned) -> str:
     counts = ", ".join(f"{c.train + c.validation + c.test} {c.label}" for c in event.counts)
-    return f"dataset {event.number} ({event.dataset_id}): {event.labels} labels, {event.new_labels} new; {counts}"
+    left_out = f"; {sum(one.count for one in event.left_out)} left out" if event.left_out else ""
+    labels = f"{event.labels} labels, {event.new_labels} new; {counts}{left_out}"
+    return f"dataset {event.number} ({event.dataset_id}): {labels}"
 
 
 def _refused(event: DatasetRejected) -> str:
@@ -96,12 +118,10 @@ def _trained(event: TrainingCompleted) -> str:
 def _judged(event: EvaluationCompleted) -> str:
     accuracy = event.candidate.accuracy
     number = (
-        "" if accuracy.value is None else f" Accuracy {accuracy.value:.1%} on {event.candidate.test_images} images."
+        [] if accuracy.value is None else [f"Accuracy {accuracy.value:.1%} on {event.candidate.test_images} images."]
     )
-    broken = "".join(
-        f" {gate.sentence}" for gate in event.gates if not gate.passed and gate.sentence not in event.sentence
-    )
-    return f"{event.verdict}: {event.sentence}{broken}{number}"
+    broken = [gate.sentence for gate in event.gates if not gate.passed and gate.sentence not in event.sentence]
+    return " ".join([event.sentence, *broken, *number, *event.remarks])
 
 
 def _registered(event: ModelRegistered) -> str:
@@ -111,7 +131,8 @@ def _registered(event: ModelRegistered) -> str:
 
 
 def _approved(event: ModelApproved) -> str:
-    return f"version {event.version.version}, by {event.approved_by}: {event.why}"
+    instead = f", instead of version {event.instead_of}" if event.instead_of else ""
+    return f"version {event.version.version}{instead}, by {event.approved_by}: {event.why}"
 
 
 def _promoted(event: ModelPromoted) -> str:
@@ -175,9 +196,12 @@ TELLERS: dict[type[Event], Callable[[Any], str]] = {
     ImageAdded: _image,
     ImageRejected: lambda event: f"image {event.image.sha256[:8]}: {event.reason}",
     LabelSubmitted: _labelled,
+    LabelWithdrawn: _withdrawn,
+    LabelDoubted: _doubted,
     DatasetRequested: lambda event: event.why or "freeze the labels now",
     DatasetVersioned: _versioned,
     DatasetRejected: _refused,
+    DriftDetected: lambda event: f"{event.kind}: {event.sentence}",
     TrainingRequested: _training_requested,
     TrainingStarted: lambda event: f"{_plan(event.plan)}, by {event.trainer}",
     TrainingProgressed: _progressed,
@@ -187,7 +211,10 @@ TELLERS: dict[type[Event], Callable[[Any], str]] = {
     EvaluationCompleted: _judged,
     EvaluationFailed: lambda event: f"run {event.run_id}: {event.reason}",
     ModelRegistered: _registered,
+    ModelApprovalRequested: lambda event: f"version {event.version.version} waits for a person: {event.why}",
     ModelApproved: _approved,
+    ModelRejected: lambda event: f"version {event.version.version}, by {event.rejected_by}: {event.why}",
+    ModelDemoted: lambda event: f"version {event.version.version}, by {event.demoted_by}: {event.why}",
     ModelPromoted: _promoted,
     DeploymentStarted: _rollout,
     DeploymentCompleted: _deployed,

@@ -6,6 +6,7 @@ from typing import Any
 from contracts.events.model import ModelApproved
 from contracts.topology import DEPLOYMENTS
 from services.chassis.app import Service
+from services.chassis.signing import TrustedKeys
 from services.deployer.adapters.blob_store import BlobArtifacts
 from services.deployer.adapters.deployments import Deployments
 from services.deployer.adapters.triton import TritonNodes
@@ -19,7 +20,11 @@ from services.deployer.turns import Turns
 def build(
     settings: DeployerSettings | None = None, nodes: ModelNodes | None = None, routes: Routes | None = None
 ) -> Service:
-    """The service, not yet connected. `nodes` stands in for Triton, `routes` for the bucket `deployments`."""
+    """The service, not yet connected. `nodes` stands in for Triton, `routes` for the bucket `deployments`.
+
+    Raises:
+        BadKey: it trusts no key.
+    """
     settings = settings or DeployerSettings()
     service = Service("deployer", settings)
     if nodes is None:
@@ -36,6 +41,7 @@ def build(
         "routes": routes or Deployments(service.bus.bucket(DEPLOYMENTS)),
         "artifacts": BlobArtifacts(service.blobs),
         "turns": Turns(),
+        "trust": TrustedKeys(settings.trusted_keys_file),
         "threads": settings.triton_threads,
     }
     service.hear("deployer-rollouts", {ModelApproved: partial(on_model_approved, **given, said=service.bus)})

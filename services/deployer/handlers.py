@@ -8,8 +8,8 @@ from contracts.events.model import ModelApproved, ModelVersion
 from services.chassis.errors import Rejected
 from services.chassis.heard import Heard
 from services.deployer import golden
-from services.deployer.installing import install, take_off
-from services.deployer.ports import Artifacts, ModelNodes, ModelRefused, Routes, Said
+from services.deployer.installing import install, take_off, vetted
+from services.deployer.ports import Artifacts, ModelNodes, ModelRefused, Routes, Said, Trust
 from services.deployer.rollout import Step, may_linger, model_name, next_step
 from services.deployer.route import Route, Served
 from services.deployer.turns import Turns
@@ -25,10 +25,13 @@ async def on_model_approved(
     routes: Routes,
     artifacts: Artifacts,
     turns: Turns,
+    trust: Trust,
     said: Said,
     threads: int = 0,
 ) -> AsyncIterator[Event]:
     """Roll the version out over all nodes, then move the route; what served before serves until then.
+
+    Nothing is pushed that no trusted key has signed as it is.
 
     Each step asks first whether it was done already, and all that `deployment.completed` says is kept with the route,
     so that a run after a crash at any point ends in the same state and says the same. An approval whose outcome was
@@ -40,10 +43,10 @@ async def on_model_approved(
         return
     found = await routes.get(heard.project)
     serving = found[0].current.version if found else None
-    if next_step(serving, event.version.version) is Step.ROLL_OUT:
+    if next_step(serving, event.version.version, event.instead_of) is Step.ROLL_OUT:
         yield DeploymentStarted(version=event.version, nodes=nodes.names, replaces=serving)
     async with turns.of(heard.project):
-        ended = await _roll_out(event.version, nodes, routes, artifacts, threads)
+        ended = await _roll_out(event, nodes, routes, artifacts, trust, threads)
     # Another replica may have said it, and been overtaken, while this one stood still.
     if not await _is_answered(heard, said):
         yield ended
@@ -62,12 +65,12 @@ async def _is_answered(heard: Heard, said: Said) -> bool:
 
 
 async def _roll_out(
-    version: ModelVersion, nodes: ModelNodes, routes: Routes, artifacts: Artifacts, threads: int
+    event: ModelApproved, nodes: ModelNodes, routes: Routes, artifacts: Artifacts, trust: Trust, threads: int
 ) -> DeploymentCompleted | DeploymentFailed:
-    project = version.name
+    version, project = event.version, event.version.name
     found = await routes.get(project)
     route, revision = found if found else (None, None)
-    step = next_step(route.current.version if route else None, version.version)
+    step = next_step(route.current.version if route else None, version.version, event.instead_of)
     if route and step is Step.SAY_AGAIN:
         return await _completed(route.current, nodes)
     if route and step is Step.OVERTAKEN:
@@ -78,7 +81,7 @@ async def _roll_out(
     checks: list[NodeCheck] = []
     node = ALL_NODES
     try:
-        known = golden.read(await artifacts.read(version.model.golden.uri))
+        known = await vetted(version, trust=trust, artifacts=artifacts)
         for node in nodes.names:
             checks.append(await install(version, node, known, nodes=nodes, artifacts=artifacts, threads=threads))
     except (ModelRefused, Rejected, golden.NotGolden) as error:

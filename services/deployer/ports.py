@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.envelope import Envelope
-from contracts.events.base import Event
+from contracts.events.base import BlobRef, Event
+from contracts.events.model import ModelVersion
 from services.deployer.route import Route
 
 E = TypeVar("E", bound=Event)
@@ -69,6 +70,14 @@ class Said(Protocol):
 class Artifacts(Protocol):
     """The files of trained models."""
 
-    async def read(self, uri: str) -> bytes:
-        """The bytes, which match the digest in their name. Raises Rejected when they are not there or damaged."""
+    async def read(self, ref: BlobRef) -> bytes:
+        """The bytes, which have the SHA-256 that the reference says. Raises Rejected when they have not."""
+        ...
+
+
+class Trust(Protocol):
+    """Whose versions may serve."""
+
+    def check(self, version: ModelVersion) -> None:
+        """Return where a trusted key has signed exactly this version. Raises Rejected."""
         ...

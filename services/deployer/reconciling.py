@@ -4,8 +4,8 @@ import logging
 
 from services.chassis.errors import Away, Rejected, Retry
 from services.deployer import golden
-from services.deployer.installing import install, take_off
-from services.deployer.ports import Artifacts, ModelNodes, ModelRefused, Routes
+from services.deployer.installing import install, take_off, vetted
+from services.deployer.ports import Artifacts, ModelNodes, ModelRefused, Routes, Trust
 from services.deployer.rollout import model_name
 from services.deployer.route import Route, Served
 from services.deployer.turns import Turns
@@ -17,7 +17,9 @@ class NotReconciled(Exception):
     """Something is still missing on a node; tried again in the next round."""
 
 
-async def reconcile(*, nodes: ModelNodes, routes: Routes, artifacts: Artifacts, turns: Turns, threads: int = 0) -> None:
+async def reconcile(
+    *, nodes: ModelNodes, routes: Routes, artifacts: Artifacts, turns: Turns, trust: Trust, threads: int = 0
+) -> None:
     """Bring the current and the previous version of every project to every node that lacks them, golden checked.
 
     A project whose rollout is in progress is left alone. No facts are said: nothing changes for anybody.
@@ -35,7 +37,7 @@ async def reconcile(*, nodes: ModelNodes, routes: Routes, artifacts: Artifacts, 
             if found is None:
                 continue
             route, revision = found
-            missing = await _reconcile(project, route, nodes, routes, artifacts, threads, away)
+            missing = await _reconcile(project, route, nodes, routes, artifacts, trust, threads, away)
             problems += missing
             if not missing and route.nodes != nodes.names:
                 log.info("%s is served by %s from now on", project, ", ".join(nodes.names))
@@ -45,7 +47,14 @@ async def reconcile(*, nodes: ModelNodes, routes: Routes, artifacts: Artifacts, 
 
 
 async def _reconcile(
-    project: str, route: Route, nodes: ModelNodes, routes: Routes, artifacts: Artifacts, threads: int, away: set[str]
+    project: str,
+    route: Route,
+    nodes: ModelNodes,
+    routes: Routes,
+    artifacts: Artifacts,
+    trust: Trust,
+    threads: int,
+    away: set[str],
 ) -> list[str]:
     """What is missing still. A node that does not answer is `away` for the rest of the round: each time takes long."""
     problems = []
@@ -58,7 +67,7 @@ async def _reconcile(
                 if await nodes.digest(node, served.model) == served.registered.model.file.sha256:
                     continue
                 log.warning("%s lacks %s, which is loaded again", node, served.model)
-                known = golden.read(await artifacts.read(served.registered.model.golden.uri))
+                known = await vetted(served.registered, trust=trust, artifacts=artifacts)
                 await install(served.registered, node, known, nodes=nodes, artifacts=artifacts, threads=threads)
             except Away as error:
                 away.add(node)

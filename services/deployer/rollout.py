@@ -11,26 +11,29 @@ class Step(Enum):
     OVERTAKEN = "overtaken"
 
 
-def next_step(serving: int | None, approved: int) -> Step:
+def next_step(serving: int | None, approved: int, instead_of: int | None = None) -> Step:
     """Newer versions win, in whatever order their approvals arrive.
 
     The version that serves already was rolled out by an earlier run of the same handler, which ended before it could
-    say so, or is approved once more: the same fact is said again. An older one is a late arrival; going back on
-    purpose is a rollback and not an approval.
+    say so, or is approved once more: the same fact is said again. An older one is a late arrival, unless it is
+    approved `instead_of` the very version that serves: then somebody goes back on purpose.
     """
-    if serving is None or approved > serving:
+    if approved == serving:
+        return Step.SAY_AGAIN
+    if serving is None or approved > serving or instead_of == serving:
         return Step.ROLL_OUT
-    return Step.SAY_AGAIN if approved == serving else Step.OVERTAKEN
+    return Step.OVERTAKEN
 
 
 def may_linger(approved: int, serving: int | None, previous: int | None) -> tuple[int, ...]:
     """Versions that may still be on a node when `approved` takes over from `serving`, and must leave it.
 
-    Everything older than `approved` except `serving`, which stays for the way back. Nothing older than `previous` is
-    left from former rollouts; between the two are candidates of rollouts that were given up half way.
+    Everything between the oldest and the newest of the three except `serving`, which stays for the way back. Nothing
+    older is left from former rollouts; between them are candidates of rollouts that were given up half way.
     """
-    first = previous or serving or 1
-    return tuple(version for version in range(first, approved) if version != serving)
+    known = [version for version in (serving, previous) if version is not None] or [1]
+    between = range(min(*known, approved), max(*known, approved) + 1)
+    return tuple(version for version in between if version not in (approved, serving))
 
 
 def model_name(project: str, version: int) -> str:

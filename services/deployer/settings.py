@@ -15,3 +15,5 @@ class DeployerSettings(Settings):
         default=0, ge=0, description="Of torch, for each model on a node; 0 is one for each core"
     )
     reconcile_period_s: float = 5
+    # The public keys, Ed25519 in PEM, one of which must have signed whatever is pushed to a node.
+    trusted_keys_file: str = ""

@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from services.chassis.blobs import BlobMissing
 from services.chassis.errors import Rejected
 from services.chassis.images import BadImage, decode, shrink
 
@@ -107,3 +108,7 @@ def _pixels(image: Image, blobs: Reading, max_side: int) -> Pixels:
         return shrink(decode(blobs.read(image.uri)), max_side)
     except BadImage as error:
         raise Rejected(f"test image {image.sha256[:12]} is unreadable, take its label away: {error}") from error
+    except BlobMissing as error:
+        raise Rejected(
+            f"test image {image.sha256[:12]} is gone, put it back or take its label away: {error}"
+        ) from error

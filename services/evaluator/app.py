@@ -3,13 +3,16 @@
 from functools import partial
 
 from contracts.events.training import TrainingCompleted
+from contracts.topology import WATCHED
 from services.chassis.app import Service
 from services.chassis.child import WarmChild
+from services.evaluator.adapters.kept_watch import KeptWatch
 from services.evaluator.adapters.torch_process import WORKER, TorchProcess
 from services.evaluator.handlers import on_training_completed
 from services.evaluator.job import Places
 from services.evaluator.ports import Models
 from services.evaluator.settings import EvaluatorSettings
+from services.evaluator.watching import Watcher
 
 
 def build(settings: EvaluatorSettings | None = None, models: Models | None = None) -> Service:
@@ -25,4 +28,6 @@ def build(settings: EvaluatorSettings | None = None, models: Models | None = Non
         "evaluator-judging",
         {TrainingCompleted: partial(on_training_completed, facts=service.bus, models=models)},
     )
+    watcher = Watcher(service.bus, KeptWatch(service.bus.bucket(WATCHED)), service.bus.now)
+    service.every(settings.watch_period_s, watcher.look, name="watch")
     return service

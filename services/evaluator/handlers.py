@@ -3,15 +3,24 @@
 from collections.abc import Sequence
 
 from contracts.events.base import Event
-from contracts.events.evaluation import EvaluationCompleted, EvaluationFailed, GateResult, Metrics
+from contracts.events.evaluation import (
+    EvaluationCompleted,
+    EvaluationFailed,
+    GateResult,
+    Metrics,
+)
 from contracts.events.model import ModelPromoted, ModelVersion
 from contracts.events.project import ProjectDefined
 from contracts.events.training import TrainingCompleted
-from contracts.project import Gates
+from contracts.project import Gates, ScopeCard
 from services.chassis.heard import Heard
-from services.evaluator.gates import Candidate, Champion, Limits, judge
-from services.evaluator.job import Job, Shared
+from services.evaluator.comparison import Comparison
+from services.evaluator.gates import judge
+from services.evaluator.gates.shapes import Candidate, Champion, Limits, MissesLimit, SlicesLimit
+from services.evaluator.job import Compared, Job, Shared
+from services.evaluator.metrics import by_name
 from services.evaluator.ports import CannotJudge, Facts, Models
+from services.evaluator.slices import Slice
 
 
 async def on_training_completed(
@@ -27,19 +36,14 @@ async def on_training_completed(
         return [_failed(event, reason)]
     promoted = await facts.last(ModelPromoted, heard.project)
     champion = promoted[0].version if promoted else None
-    job = Job(
-        project=heard.project,
-        manifest=event.manifest,
-        candidate=event.model,
-        champion=champion.model if champion else None,
-    )
+    card = defined[0].card
     try:
-        compared = await models.compare(job)
+        compared = await models.compare(_job(event, heard.project, card, champion))
     except CannotJudge as error:
         return [_failed(event, str(error))]
     judgement = judge(
-        limits(defined[0].card.gates),
-        Candidate(values(compared.candidate), support(compared.candidate), event.dataset_number),
+        limits(card.gates),
+        _candidate(compared, event),
         _champion(champion, compared.shared) if champion and compared.shared else None,
     )
     return [
@@ -54,6 +58,8 @@ async def on_training_completed(
             ),
             candidate=compared.candidate,
             champion=compared.shared.champion if compared.shared else None,
+            comparison=compared.shared.comparison if compared.shared else None,
+            slices=compared.slices,
             champion_version=champion.version if champion else None,
             plan=event.plan,
             dataset_number=event.dataset_number,
@@ -64,28 +70,62 @@ async def on_training_completed(
     ]
 
 
+def _job(event: TrainingCompleted, project: str, card: ScopeCard, champion: ModelVersion | None) -> Job:
+    slices = card.gates.slices
+    return Job(
+        project=project,
+        manifest=event.manifest,
+        candidate=event.model,
+        champion=champion.model if champion else None,
+        compare=card.gates.compare,
+        slice_metric=slices.metric if slices else "accuracy",
+        slice_keys=slices.keys if slices else (),
+        # A name that is a class again is no longer the former name of another.
+        renamed={name: now for name, now in card.data.renamed.items() if name not in card.data.classes},
+    )
+
+
 def limits(gates: Gates) -> Limits:
     """The card's gates."""
-    floors = tuple((floor.metric, floor.at_least) for floor in gates.floors)
-    return Limits(floors, gates.compare, gates.margin, gates.min_test_per_class)
+    floors = [(floor.metric, floor.at_least) for floor in gates.floors]
+    if gates.macro_f1_at_least is not None:
+        floors.append(("macro_f1", gates.macro_f1_at_least))
+    parts = gates.slices
+    return Limits(
+        floors=tuple(floors),
+        compare=gates.compare,
+        margin=gates.margin,
+        min_test_per_class=gates.min_test_per_class,
+        gain=gates.gain,
+        p_value_at_most=gates.p_value_at_most,
+        misses=tuple(MissesLimit(one.label, one.at_most, one.confidence) for one in gates.misses),
+        slices=SlicesLimit(parts.keys, parts.metric, parts.at_least, parts.min_images) if parts else None,
+        calibration_error_at_most=gates.calibration_error_at_most,
+        size_mb_at_most=gates.size_mb_at_most,
+        better_than_guessing=gates.better_than_guessing,
+    )
 
 
 def values(metrics: Metrics | None) -> dict[str, float | None]:
     """Every number that a gate may name."""
-    if metrics is None:
-        return {}
-    return {
-        "accuracy": metrics.accuracy.value,
-        "macro_recall": metrics.macro_recall.value,
-        "roc_auc": metrics.roc_auc.value,
-        **{f"recall.{one.label}": one.recall.value for one in metrics.classes},
-        **{f"precision.{one.label}": one.precision.value for one in metrics.classes},
-    }
+    return {name: number.value for name, number in by_name(metrics).items()} if metrics else {}
 
 
-def support(metrics: Metrics) -> dict[str, int]:
-    """Test images by class."""
-    return {one.label: one.support for one in metrics.classes}
+def _candidate(compared: Compared, event: TrainingCompleted) -> Candidate:
+    metrics = compared.candidate
+    return Candidate(
+        values=values(metrics),
+        support={one.label: one.support for one in metrics.classes},
+        right={
+            one.label: row[place]
+            for place, (one, row) in enumerate(zip(metrics.classes, metrics.confusion, strict=True))
+        },
+        dataset_number=event.dataset_number,
+        macro_recall_low=metrics.macro_recall.low,
+        calibration_error=metrics.calibration.error if metrics.calibration else None,
+        size_mb=event.model.file.size_bytes / 1e6,
+        slices=tuple(Slice(one.key, one.value, one.metric, one.images, one.score) for one in compared.slices),
+    )
 
 
 def _champion(version: ModelVersion, shared: Shared) -> Champion:
@@ -95,6 +135,7 @@ def _champion(version: ModelVersion, shared: Shared) -> Champion:
         values=values(shared.champion),
         candidate_values=values(shared.candidate),
         images=shared.images,
+        comparison=Comparison(**shared.comparison.model_dump()) if shared.comparison else None,
         only_candidate_knows=shared.only_candidate_knows,
         only_champion_knows=shared.only_champion_knows,
     )

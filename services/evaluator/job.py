@@ -1,17 +1,27 @@
 """What the service tells its child process, and what comes back. JSON between the two."""
 
+from pydantic import Field
+
 from contracts.events.base import BlobRef, ClassName, ProjectName, Shape
-from contracts.events.evaluation import Metrics
+from contracts.events.evaluation import Comparison, Metrics, SliceMetrics
 from contracts.events.training import TrainedModel
 
 
 class Job(Shape):
-    """Two models and the manifest whose test images they answer."""
+    """Two models and the manifest whose test images they answer.
+
+    They are compared by the metric `compare`. Slices are scored by `slice_metric`, of the metadata's `slice_keys`, or
+    of all. `renamed` says how the classes of an older model or manifest are called today.
+    """
 
     project: ProjectName
     manifest: BlobRef
     candidate: TrainedModel
     champion: TrainedModel | None
+    compare: str = "accuracy"
+    slice_metric: str = "accuracy"
+    slice_keys: tuple[str, ...] = ()
+    renamed: dict[str, str] = Field(default_factory=dict)
 
 
 class Places(Shape):
@@ -32,6 +42,7 @@ class Shared(Shape):
     only_champion_knows: tuple[ClassName, ...]
     candidate: Metrics | None
     champion: Metrics | None
+    comparison: Comparison | None = None
 
 
 class Compared(Shape):
@@ -39,3 +50,4 @@ class Compared(Shape):
 
     candidate: Metrics
     shared: Shared | None
+    slices: tuple[SliceMetrics, ...] = ()

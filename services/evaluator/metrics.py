@@ -3,23 +3,12 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-Z = 1.959963984540054  # two-sided 95 % of a normal distribution
-
-Labels = NDArray[np.int64]
-Probabilities = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A number in 0..1 with its interval; None where it cannot be computed."""
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
+from services.evaluator.intervals import Interval, Labels, Number, Probabilities, Z, mean_of_proportions, wilson
+from services.evaluator.roc import macro_roc_auc
 
 
 @dataclass(frozen=True)
@@ -39,6 +28,7 @@ class Scores:
     test_images: int
     accuracy: Interval
     macro_recall: Interval
+    macro_f1: Interval
     roc_auc: Interval
     classes: tuple[ClassScores, ...]
     confusion: tuple[tuple[int, ...], ...]
@@ -66,6 +56,7 @@ def scores(truth: Labels, probabilities: Probabilities, classes: Sequence[str]) 
         test_images=n,
         accuracy=wilson(int(right.sum()), n),
         macro_recall=mean_of_proportions(recalls),
+        macro_f1=macro_f1(confusion),
         roc_auc=macro_roc_auc(truth, probabilities),
         classes=tuple(
             ClassScores(label, int(of), precision, recall)
@@ -75,67 +66,64 @@ def scores(truth: Labels, probabilities: Probabilities, classes: Sequence[str]) 
     )
 
 
-def wilson(successes: int, trials: int) -> Interval:
-    """A proportion with Wilson's score interval, which stays sensible for few trials and at 0 and 1."""
-    if trials == 0:
-        return Interval(None)
-    p, z2 = successes / trials, Z * Z
-    center = (p + z2 / (2 * trials)) / (1 + z2 / trials)
-    half = Z / (1 + z2 / trials) * math.sqrt(p * (1 - p) / trials + z2 / (4 * trials**2))
-    return Interval(p, max(0.0, min(p, center - half)), min(1.0, max(p, center + half)))
+class OfClass(Protocol):
+    """As `ClassScores`."""
+
+    @property
+    def label(self) -> str: ...
+    @property
+    def precision(self) -> Number: ...
+    @property
+    def recall(self) -> Number: ...
 
 
-def mean_of_proportions(parts: Sequence[Interval]) -> Interval:
-    """The mean of independent proportions. Its interval adds their one-sided widths in squares (Newcombe 1998).
+class Scored(Protocol):
+    """As `Scores`."""
 
-    None where one of them cannot be computed.
+    @property
+    def accuracy(self) -> Number: ...
+    @property
+    def macro_recall(self) -> Number: ...
+    @property
+    def macro_f1(self) -> Number | None: ...
+    @property
+    def roc_auc(self) -> Number: ...
+    @property
+    def classes(self) -> Sequence[OfClass]: ...
+
+
+def by_name(scored: Scored) -> dict[str, Number]:
+    """Every number that a gate may name, under its name on the card."""
+    return {
+        "accuracy": scored.accuracy,
+        "macro_recall": scored.macro_recall,
+        "macro_f1": scored.macro_f1 or Interval(None),
+        "roc_auc": scored.roc_auc,
+        **{f"recall.{one.label}": one.recall for one in scored.classes},
+        **{f"precision.{one.label}": one.precision for one in scored.classes},
+    }
+
+
+def macro_f1(confusion: Labels) -> Interval:
+    """F1 averaged over the classes, of counts int64 [true, answered]; None where a class has no images.
+
+    The interval is that of the delta method for a multinomial sample (Takahashi et al. 2022). It has no width where all
+    or none is right; Wilson's for the accuracy, which is then the same number, takes its place.
     """
-    if not parts:
+    n, width = int(confusion.sum()), len(confusion)
+    support, right = confusion.sum(axis=1), np.diag(confusion)
+    if not width or not support.all():
         return Interval(None)
-    mean, below, above = 0.0, 0.0, 0.0
-    for part in parts:
-        if part.value is None or part.low is None or part.high is None:
-            return Interval(None)
-        mean += part.value / len(parts)
-        below += (part.value - part.low) ** 2
-        above += (part.high - part.value) ** 2
-    low, high = mean - math.sqrt(below) / len(parts), mean + math.sqrt(above) / len(parts)
-    return Interval(min(1.0, mean), max(0.0, low), min(1.0, high))
-
-
-def macro_roc_auc(truth: Labels, probabilities: Probabilities) -> Interval:
-    """Area under the ROC curve of each class against the rest, averaged; with two classes that is the usual one.
-
-    The interval uses the mean of the classes' standard errors, as if they erred together: rather too wide.
-    """
-    areas, errors = [], []
-    for index in range(probabilities.shape[1]):
-        of_class = truth == index
-        area = roc_auc(probabilities[of_class, index], probabilities[~of_class, index])
-        if area is None:
-            return Interval(None)
-        areas.append(area)
-        errors.append(hanley_mcneil(area, int(of_class.sum()), int((~of_class).sum())))
-    if not areas:
-        return Interval(None)
-    mean, error = float(np.mean(areas)), float(np.mean(errors))
-    return Interval(mean, max(0.0, mean - Z * error), min(1.0, mean + Z * error))
-
-
-def roc_auc(positives: Probabilities, negatives: Probabilities) -> float | None:
-    """The chance that a positive is scored above a negative, ties counted as half; None where one side is empty."""
-    if not len(positives) or not len(negatives):
-        return None
-    ordered = np.sort(negatives)
-    below = np.searchsorted(ordered, positives, "left") + np.searchsorted(ordered, positives, "right")
-    return float(below.sum()) / (2 * len(positives) * len(negatives))
-
-
-def hanley_mcneil(area: float, positives: int, negatives: int) -> float:
-    """Standard error of an area under the ROC curve (Hanley and McNeil 1982)."""
-    two_positives = area / (2 - area)
-    two_negatives = 2 * area**2 / (1 + area)
-    variance = (
-        area * (1 - area) + (positives - 1) * (two_positives - area**2) + (negatives - 1) * (two_negatives - area**2)
-    ) / (positives * negatives)
-    return math.sqrt(max(0.0, variance))
+    if right.sum() in (0, n):
+        return wilson(int(right.sum()), n)
+    of_both = support + confusion.sum(axis=0)
+    f1 = 2 * right / of_both
+    # How F1 of a class moves with the share of a cell: both its sums grow, and on the diagonal what is right, too.
+    falls = f1 / of_both
+    slopes = -(falls[:, None] + falls[None, :])
+    np.fill_diagonal(slopes, 2 * (1 - f1) / of_both)
+    slopes = slopes * n / width
+    shares = confusion / n
+    variance = (shares * slopes**2).sum() - (shares * slopes).sum() ** 2
+    mean, half = float(f1.mean()), Z * math.sqrt(max(0.0, float(variance)) / n)
+    return Interval(mean, max(0.0, mean - half), min(1.0, mean + half))

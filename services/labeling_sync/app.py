@@ -8,13 +8,17 @@ from contracts.events.dataset import DatasetRequested
 from contracts.events.feedback import FeedbackGiven
 from contracts.events.image import ImageAdded
 from contracts.events.project import ProjectDefined
+from contracts.events.training import TrainingCompleted
 from contracts.topology import CURSORS
 from services.chassis.app import Service
+from services.chassis.child import WarmChild
 from services.chassis.telemetry import span
 from services.labeling_sync.adapters.blob_store import BlobPictures, ParquetManifests
+from services.labeling_sync.adapters.cleanlab_process import WORKER, CleanlabProcess
 from services.labeling_sync.adapters.cursors import KeptCursors
 from services.labeling_sync.adapters.label_studio import Http, LabelStudio, ServedPictures
 from services.labeling_sync.cards import Cards
+from services.labeling_sync.doubting import on_training_completed
 from services.labeling_sync.handlers import (
     on_dataset_requested,
     on_feedback_given,
@@ -26,6 +30,7 @@ from services.labeling_sync.polling import poll_labels
 from services.labeling_sync.ports import Labelling, Ports
 from services.labeling_sync.querying import Query
 from services.labeling_sync.settings import LabelingSyncSettings
+from services.labeling_sync.withdrawing import SaidLabels, Sweep
 
 _HOOKS_PERIOD_S = 5.0
 
@@ -38,6 +43,8 @@ def build(settings: LabelingSyncSettings | None = None, labelling: Labelling | N
     if labelling is None:
         labelling = studio = _label_studio(service, settings)
         service.ready_when("label-studio", studio.answers)
+    child = WarmChild(WORKER)
+    service.on_stop(child.stop)
     ports = Ports(
         bus=service.bus,
         claims=service.claims,
@@ -45,6 +52,7 @@ def build(settings: LabelingSyncSettings | None = None, labelling: Labelling | N
         labelling=labelling,
         pictures=BlobPictures(service.blobs),
         manifests=ParquetManifests(service.blobs),
+        doubts=CleanlabProcess(child, settings.blobs_root),
         now=service.bus.now,
         span=span,
         turns=defaultdict(asyncio.Lock),
@@ -53,8 +61,11 @@ def build(settings: LabelingSyncSettings | None = None, labelling: Labelling | N
     service.hear("labeling-sync-images", {ImageAdded: partial(on_image_added, ports=ports)})
     service.hear("labeling-sync-datasets", {DatasetRequested: partial(on_dataset_requested, ports=ports)})
     service.hear("labeling-sync-feedback", {FeedbackGiven: partial(on_feedback_given, ports=ports)})
+    service.hear("labeling-sync-doubts", {TrainingCompleted: partial(on_training_completed, ports=ports)})
     query = Query(Cards(service.bus), ports)
-    soon = service.every(settings.poll_period_s, partial(poll_labels, Cards(service.bus), ports), name="labels")
+    said = SaidLabels(service.bus)
+    soon = service.every(settings.poll_period_s, partial(poll_labels, Cards(service.bus), said, ports), name="labels")
+    service.every(settings.sweep_period_s, Sweep(Cards(service.bus), said, ports).look, name="withdrawals")
     service.every(settings.poll_period_s, query.look, name="query")
     secret = settings.label_studio_hook_secret.get_secret_value()
     if secret:

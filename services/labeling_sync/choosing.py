@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from services.labeling_sync.datasets import share_of
+from services.labeling_sync.sides import share_of
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,9 @@ class LabelCursor:
     """How far the labels of a project have been read. Times of Label Studio's clock except the two noted.
 
     `position` is the latest change of a task that was read, `recent` the (annotation, change) read within the overlap,
-    `pending` the images (first 12 hex digits) with labels since the last freeze, `frozen_up_to` the latest change in
-    it. `moved_at` and `last_label_at` are when this service saw the position move, and saw the last label.
+    `pending` the images (first 12 hex digits) with labels given or withdrawn since the last freeze, `frozen_up_to` the
+    latest change in it. `moved_at` and `last_label_at` are when this service saw the position move, and saw the last
+    label or that one is gone.
     """
 
     position: datetime | None = None
@@ -71,6 +72,11 @@ class LabelCursor:
             moved_at=now,
             last_label_at=now if unfrozen else self.last_label_at,
         )
+
+    def withdrawn(self, images: Iterable[str], now: datetime) -> Self:
+        """After labels of these images (sha256) were found gone: that is as much a change as a new label is."""
+        pending = dict.fromkeys([*self.pending, *(sha256[:12] for sha256 in images)])
+        return replace(self, pending=tuple(pending), last_label_at=now)
 
     def is_due(self, new_labels: int, quiet_s: float, now: datetime) -> bool:
         """Whether the labels are to be frozen: enough new ones, or quiet after at least one."""

@@ -1,22 +1,40 @@
-"""From labelled tasks to the rows of a dataset version: sides, checks, identity. Pure functions."""
+"""From labelled tasks to the rows of a dataset version, their identity and what is left out. Pure functions."""
 
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from services.labeling_sync.labels import Task, latest
+from services.labeling_sync.annotators import Rule, opinions, resolved
+from services.labeling_sync.labels import Annotation, Metadata, Task
+from services.labeling_sync.sides import SPLITS, Sides, Split
 
-Split = Literal["train", "validation", "test"]
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 MAX_IMAGES_NAMED = 100
+DISAGREE, NEAR_DUPLICATE, GROUP = "people-disagree", "near-duplicate", "group"
+
+
+@dataclass(frozen=True)
+class LabelledImage:
+    """An image, the latest opinion of each who labelled it (`given`), and the one that counts, if any.
+
+    Width and height in pixels.
+    """
+
+    sha256: str
+    uri: str
+    chosen: str
+    width: int
+    height: int
+    given: tuple[Annotation, ...]
+    label: Annotation | None
+    metadata: Metadata = field(default_factory=dict)
+    group: str = ""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a manifest. Width and height in pixels."""
+    """One line of a manifest. Width and height in pixels; `slices` is JSON, `perceptual_hash` 64 hex digits or ""."""
 
     sha256: str
     uri: str
@@ -26,54 +44,101 @@ class Row:
     annotator: str
     width: int
     height: int
+    group: str = ""
+    slices: str = "{}"
+    perceptual_hash: str = ""
 
 
 @dataclass(frozen=True)
-class Failed:
-    """A data check that did not hold; `images` are the sha256 of the offending ones, at most `MAX_IMAGES_NAMED`."""
+class Before:
+    """What the parent of a version knew, by sha256: labels and perceptual hashes of its images, and every side.
 
-    check: str
-    sentence: str
-    images: tuple[str, ...] = ()
-
-
-def share_of(purpose: str, sha256: str) -> float:
-    """A number in 0..1 that hangs on the image alone; another purpose gives an independent one."""
-    digest = hashlib.sha256(f"{purpose}:{sha256}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64
-
-
-def split_of(sha256: str, chosen: str, *, validation: float, test: float) -> Split:
-    """The side of an image, which it never changes.
-
-    Only an image that was drawn at random may judge a model: uncertain and corrected ones are harder than the world is.
+    `sides` also has images that were in an earlier version and are in no more: should they come back, they are on the
+    side where they were.
     """
-    if chosen != "random":
-        return "train"
-    share = share_of("split", sha256)
-    if share < test:
-        return "test"
-    return "validation" if share < test + validation else "train"
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    hashes: Mapping[str, str] = field(default_factory=dict)
+    sides: Mapping[str, Split] = field(default_factory=dict)
+
+    def sides_without(self, rows: Iterable[Row]) -> dict[str, Split]:
+        """The sides of the images that are in no row."""
+        there = {row.sha256 for row in rows}
+        return {sha256: side for sha256, side in sorted(self.sides.items()) if sha256 not in there}
 
 
-def rows_of(tasks: Iterable[Task], *, validation: float, test: float) -> list[Row]:
-    """A row for each labelled image, by sha256.
+@dataclass(frozen=True)
+class LeftOut:
+    """Images that are labelled and yet no part of the version; `images` at most `MAX_IMAGES_NAMED`."""
 
-    Should an image have two tasks, the older one says how it was chosen, and the latest label of both counts.
+    why: str
+    count: int
+    sentence: str
+    images: tuple[str, ...]
+
+
+def labelled_images(
+    tasks: Iterable[Task], rule: Rule, class_of: Callable[[str], str], group_by: str = ""
+) -> list[LabelledImage]:
+    """Each image that somebody labelled, by sha256. `class_of` gives today's name of a class.
+
+    Should an image have two tasks, the older one says how it was chosen, and the labels of both count.
     """
     of_image: defaultdict[str, list[Task]] = defaultdict(list)
     for task in sorted(tasks, key=lambda task: task.id):
         if task.is_ours:
             of_image[task.sha256].append(task)
-    rows = []
+    images = []
     for sha256, (first, *more) in sorted(of_image.items()):
-        label = latest(annotation for task in (first, *more) for annotation in task.annotations)
-        if label and label.label:
-            split = split_of(sha256, first.chosen, validation=validation, test=test)
-            rows.append(
-                Row(sha256, first.uri, label.label, split, first.chosen, label.annotator, first.width, first.height)
-            )
-    return rows
+        given = opinions(annotation for task in (first, *more) for annotation in task.annotations)
+        named = tuple(replace(one, label=class_of(one.label)) if one.label else one for one in given)
+        if named:
+            images.append(
+                LabelledImage(
+                    sha256, first.uri, first.chosen, first.width, first.height, named, resolved(named, rule),
+                    metadata=first.metadata,
+                    group=str(first.metadata.get(group_by, "")) if group_by else "",
+                )
+            )  # fmt: skip
+    return images
+
+
+def rows_of(images: Iterable[LabelledImage], sides: Sides, hashes: Mapping[str, str]) -> list[Row]:
+    """A row for each image that has a label and a side. `hashes` are perceptual hashes by sha256."""
+    return [
+        Row(
+            image.sha256, image.uri, image.label.label, sides.of[image.sha256], image.chosen, image.label.annotator,
+            image.width, image.height,
+            group=image.group,
+            slices=json.dumps(dict(image.metadata), sort_keys=True, ensure_ascii=False),
+            perceptual_hash=hashes.get(image.sha256, ""),
+        )
+        for image in images
+        if image.label and image.label.label and image.sha256 in sides.of
+    ]  # fmt: skip
+
+
+def parted(images: Iterable[LabelledImage]) -> tuple[list[LabelledImage], list[str]]:
+    """Those that have a label, and the sha256 of those on which people do not agree."""
+    images = list(images)
+    return [one for one in images if one.label], [one.sha256 for one in images if not one.label]
+
+
+def left_out(disputed: Sequence[str], sides: Sides) -> list[LeftOut]:
+    """What is no part of the version, with a sentence for a person."""
+    of: dict[str, list[str]] = {DISAGREE: list(disputed), NEAR_DUPLICATE: [], GROUP: []}
+    for sha256, why in sorted(sides.left_out.items()):
+        of[why].append(sha256)
+    sentences = {
+        DISAGREE: "left out because people do not agree on it: let them change or delete a label in Label Studio",
+        NEAR_DUPLICATE: "left out because it looks like one on the other side of the split",
+        GROUP: "left out because its group is on the other side of the split",
+    }
+    return [
+        LeftOut(why, len(images), f"{images_are(len(images))} {sentences[why]}", tuple(images[:MAX_IMAGES_NAMED]))
+        for why, images in of.items()
+        if images
+    ]
 
 
 def dataset_id(rows: Sequence[Row], classes: Sequence[str], parent_id: str | None) -> str:
@@ -99,45 +164,6 @@ def new_labels(rows: Iterable[Row], before: Mapping[str, str]) -> int:
     return sum(before.get(row.sha256) != row.label for row in rows)
 
 
-def failed_checks(
-    rows: Sequence[Row], project: str, classes: Sequence[str], min_train_per_class: int, unreadable: Mapping[str, str]
-) -> list[Failed]:
-    """What keeps the rows from being a dataset version. `unreadable`: sha256 of bad pictures, and why."""
-    if not rows:
-        return [Failed("no-labels", f"no image of {project} is labelled yet: label some in Label Studio")]
-    failed = []
-    strange = [row for row in rows if row.label not in classes]
-    if strange:
-        names = ", ".join(sorted({row.label for row in strange}))
-        failed.append(
-            Failed(
-                "label-not-on-card",
-                f"{_images(len(strange))} labelled {names}, which is not on the card of {project}: "
-                "label again in Label Studio, or put the class back on the card",
-                tuple(row.sha256 for row in strange[:MAX_IMAGES_NAMED]),
-            )
-        )
-    if unreadable:
-        first = next(iter(unreadable.values()))
-        failed.append(
-            Failed(
-                "picture-unreadable",
-                f"{_images(len(unreadable))} not to be read, such as: {first}; "
-                "put the file back into the blob store, or delete the task in Label Studio",
-                tuple(unreadable)[:MAX_IMAGES_NAMED],
-            )
-        )
-    for label, count in counts_of(rows, classes):
-        if count["train"] < min_train_per_class:
-            failed.append(
-                Failed(
-                    "too-few-of-a-class",
-                    f"{label} has {count['train']} training images of the {min_train_per_class} "
-                    "that min_train_per_class asks for: label more of them",
-                )
-            )
-    return failed
-
-
-def _images(count: int) -> str:
+def images_are(count: int) -> str:
+    """`1 image is`, `3 images are`."""
     return f"{count} image is" if count == 1 else f"{count} images are"

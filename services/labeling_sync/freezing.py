@@ -1,13 +1,19 @@
 """Labels become a dataset version."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import asyncio
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from contracts.events.dataset import ClassCount, DatasetRejected, DatasetVersioned, FailedCheck
+from contracts.events.dataset import Agreement, ClassCount, DatasetRejected, DatasetVersioned, FailedCheck, LeftOut
 from contracts.project import ScopeCard
-from services.labeling_sync.datasets import Row, counts_of, dataset_id, failed_checks, new_labels, rows_of
-from services.labeling_sync.ports import Ports
+from services.chassis.recipes import NotARecipe, recipe
+from services.labeling_sync import datasets
+from services.labeling_sync.annotators import agreement_of
+from services.labeling_sync.checks import failed_checks
+from services.labeling_sync.datasets import Before, LabelledImage, counts_of, dataset_id, labelled_images
+from services.labeling_sync.likeness import near_duplicates
+from services.labeling_sync.ports import Looked, Ports
+from services.labeling_sync.sides import Sides, sides_of
 
 
 @dataclass(frozen=True)
@@ -55,30 +61,47 @@ async def freeze(project: str, card: ScopeCard, owner: str, ports: Ports) -> Fro
 async def _freeze(project: str, card: ScopeCard, parent: DatasetVersioned | None, ports: Ports) -> Frozen:
     tasks = await ports.labelling.labelled(project)
     up_to = max((label.updated_at for task in tasks for label in task.annotations), default=None)
-    split = card.data.split
-    rows = rows_of(tasks, validation=split.validation, test=split.test)
-    if parent and dataset_id(rows, card.data.classes, parent.parent_id) == parent.dataset_id:
+    data = card.data
+    images = labelled_images(tasks, card.label.conflict, data.class_of, data.group_by)
+    before = await ports.manifests.read(parent.manifest.uri) if parent else Before()
+    decided, disputed = datasets.parted(images)
+    looked = await ports.pictures.looked_at(decided, before.hashes)
+    sides = await asyncio.to_thread(_sides, decided, looked, before, card)
+    rows = datasets.rows_of(decided, sides, looked.hashes)
+    if parent and dataset_id(rows, data.classes, parent.parent_id) == parent.dataset_id:
         return Frozen(None, parent, up_to)
-    before = await ports.manifests.labels(parent.manifest.uri) if parent else {}
-    unreadable = await ports.pictures.unreadable(rows, before)
-    failed = failed_checks(rows, project, card.data.classes, card.data.min_train_per_class, unreadable)
+    failed = failed_checks(
+        rows, project, data.classes, data.min_train_per_class, looked.unreadable, every_class=_every_class(card)
+    )
     if failed:
         checks = tuple(FailedCheck(check=one.check, sentence=one.sentence, images=one.images) for one in failed)
         return Frozen(DatasetRejected(checks=checks), parent, up_to)
-    return Frozen(await _version(rows, card, parent, new_labels(rows, before), ports), parent, up_to)
-
-
-async def _version(
-    rows: Sequence[Row], card: ScopeCard, parent: DatasetVersioned | None, fresh: int, ports: Ports
-) -> DatasetVersioned:
-    classes = card.data.classes
-    return DatasetVersioned(
-        dataset_id=dataset_id(rows, classes, parent.dataset_id if parent else None),
+    agreement = agreement_of(image.given for image in images)
+    version = DatasetVersioned(
+        dataset_id=dataset_id(rows, data.classes, parent.dataset_id if parent else None),
         number=parent.number + 1 if parent else 1,
         parent_id=parent.dataset_id if parent else None,
-        manifest=await ports.manifests.write(rows),
-        classes=classes,
-        counts=tuple(ClassCount(label=label, **count) for label, count in counts_of(rows, classes)),
+        manifest=await ports.manifests.write(rows, former=before.sides_without(rows)),
+        classes=data.classes,
+        counts=tuple(ClassCount(label=label, **count) for label, count in counts_of(rows, data.classes)),
         labels=len(rows),
-        new_labels=fresh,
+        new_labels=datasets.new_labels(rows, before.labels),
+        left_out=tuple(LeftOut.model_validate(asdict(one)) for one in datasets.left_out(disputed, sides)),
+        agreement=Agreement.model_validate(asdict(agreement)) if agreement else None,
     )
+    return Frozen(version, parent, up_to)
+
+
+def _sides(images: list[LabelledImage], looked: Looked, before: Before, card: ScopeCard) -> Sides:
+    together = card.data.near_duplicates == "together"
+    alike = near_duplicates({one.sha256: looked.hashes.get(one.sha256, "") for one in images}) if together else []
+    split = card.data.split
+    return sides_of(images, alike, before.sides, validation=split.validation, test=split.test)
+
+
+def _every_class(card: ScopeCard) -> bool:
+    """Whether the card's recipe needs images of each class. Of one that is not installed here that is not known."""
+    try:
+        return recipe(card.model.recipe).every_class
+    except NotARecipe:
+        return True

@@ -39,8 +39,8 @@ async def on_image_added(event: ImageAdded, heard: Heard, *, ports: Ports) -> li
     label = None
     if event.label:
         id_ = derive_id("image.added", heard.project, heard.envelope.id, event.label)
-        label = GivenLabel(id_, event.label, event.labelled_by)
-    guess = guess_of(event.metadata, card.data.classes)
+        label = GivenLabel(id_, card.data.class_of(event.label), event.labelled_by)
+    guess = guess_of(event.metadata, card.data.classes, card.data.class_of)
     wanted = NewTask(
         event.image.sha256, event.image.uri, event.chosen, event.image.width, event.image.height,
         event=heard.envelope.id, label=label, guess=guess, metadata=event.metadata,
@@ -64,7 +64,7 @@ async def on_feedback_given(event: FeedbackGiven, heard: Heard, *, ports: Ports)
     if card is None or reason:
         return [FeedbackRejected(prediction_id=event.prediction_id, reason=reason)]
     id_ = derive_id("feedback.given", heard.project, heard.envelope.id, event.correct)
-    label = GivenLabel(id_, event.correct, event.given_by)
+    label = GivenLabel(id_, card.data.class_of(event.correct), event.given_by)
     chosen = "random" if is_drawn(event.image.sha256, card.label.query.random_share) else "corrected"
     wanted = NewTask(
         event.image.sha256, event.image.uri, chosen, event.image.width, event.image.height,
@@ -124,7 +124,7 @@ def _refused(card: ScopeCard | None, project: str, label: str | None) -> str:
     """Why nothing can be labelled, or "" where it can."""
     if card is None:
         return _unknown(project)
-    if label is not None and label not in card.data.classes:
+    if label is not None and card.data.class_of(label) not in card.data.classes:
         known = ", ".join(card.data.classes)
         return f"the class {label!r} is not on the card of {project}: it has {known}"
     return ""

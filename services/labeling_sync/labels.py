@@ -1,12 +1,15 @@
 """Tasks and the labels on them, as Label Studio's part of the loop sees them."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 CHOSEN = ("random", "uncertain", "corrected")
+
+# Group and slice keys of an image.
+Metadata = Mapping[str, str | int | float | bool]
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,10 @@ class Annotation:
 
 @dataclass(frozen=True)
 class Task:
-    """An image to label and what was said about it. Width and height in pixels."""
+    """An image to label and what was said about it. Width and height in pixels.
+
+    `second_look_since` is the latest change of its annotations when it was given back to people, where it was.
+    """
 
     id: int
     sha256: str
@@ -38,21 +44,13 @@ class Task:
     height: int
     updated_at: datetime
     annotations: tuple[Annotation, ...] = ()
-
-    @property
-    def label(self) -> Annotation | None:
-        """The annotation that counts: of several the latest. A skipped one, an empty one and a deleted one do not."""
-        return latest(self.annotations)
+    metadata: Metadata = field(default_factory=dict)
+    second_look_since: datetime | None = None
 
     @property
     def is_ours(self) -> bool:
         """Whether this service made it: a task that somebody put in by hand has no image of the blob store."""
         return bool(_SHA256.fullmatch(self.sha256)) and bool(self.uri) and self.chosen in CHOSEN
-
-
-def latest(annotations: Iterable[Annotation]) -> Annotation | None:
-    """Of the annotations that count the last one."""
-    return max((one for one in annotations if one.counts), key=lambda one: (one.updated_at, one.id), default=None)
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,7 @@ class NewTask:
     event: str
     label: GivenLabel | None = None
     guess: Guess | None = None
-    metadata: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    metadata: Metadata = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -101,12 +99,12 @@ class MadeTask:
     guessed: bool = False
 
 
-def guess_of(metadata: Mapping[str, str | int | float | bool], classes: tuple[str, ...]) -> Guess | None:
+def guess_of(metadata: Metadata, classes: tuple[str, ...], class_of: Callable[[str], str]) -> Guess | None:
     """The model's answer that an image's metadata tell of (`predicted`, `confidence`, `model_version`).
 
-    None where there is none, or where it names a class that cannot be chosen.
+    `class_of` gives today's name of a class. None where there is no answer, or it names a class that cannot be chosen.
     """
     label, score = metadata.get("predicted"), metadata.get("confidence", 0.0)
-    if not isinstance(label, str) or label not in classes or isinstance(score, bool | str):
+    if not isinstance(label, str) or class_of(label) not in classes or isinstance(score, bool | str):
         return None
-    return Guess(label, float(score), str(metadata.get("model_version", "")) or "unknown")
+    return Guess(class_of(label), float(score), str(metadata.get("model_version", "")) or "unknown")

@@ -13,6 +13,8 @@ from services.labeling_sync.cursors import LabelCursor
 from services.labeling_sync.freezing import freeze
 from services.labeling_sync.labels import Annotation, Task
 from services.labeling_sync.ports import NoSuchProject, Ports
+from services.labeling_sync.second_look import has_been_looked_at
+from services.labeling_sync.withdrawing import SaidLabels, silenced, withdraw
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +22,7 @@ _MOST_AT_ONCE = 5_000
 _OWNER = "policy"  # of claims: one replica at a time runs the job, and after a crash the next goes on
 
 
-async def poll_labels(cards: Cards, ports: Ports) -> None:
+async def poll_labels(cards: Cards, said: SaidLabels, ports: Ports) -> None:
     """Look once at every project.
 
     Raises:
@@ -31,7 +33,7 @@ async def poll_labels(cards: Cards, ports: Ports) -> None:
         async with ports.turns[project]:
             cursor, revision = await ports.cursors.labels(project)
             try:
-                await _poll(project, card, cursor, revision, ports)
+                await _poll(project, card, cursor, revision, said, ports)
             except NoSuchProject as error:
                 if cursor.position:  # otherwise it is not made yet
                     deleted.append(f"{error}: it is made anew with the next image or card of {project}")
@@ -39,16 +41,23 @@ async def poll_labels(cards: Cards, ports: Ports) -> None:
         raise Retry("; ".join(deleted))
 
 
-async def _poll(project: str, card: ScopeCard, cursor: LabelCursor, revision: int, ports: Ports) -> None:
+async def _poll(
+    project: str, card: ScopeCard, cursor: LabelCursor, revision: int, said: SaidLabels, ports: Ports
+) -> None:
     now = ports.now()
     tasks: list[Task] = []
     async for some in ports.labelling.changed(project, cursor.since(now)):
         tasks += some
         if len(tasks) >= _MOST_AT_ONCE:
             break
+    for task in tasks:
+        if has_been_looked_at(task):
+            await ports.labelling.take_off(task.id)
+    gone = await silenced(tasks, project, said)
+    cursor, revision = await withdraw(gone, "skipped", project, cursor, revision, said, ports)
     news = cursor.news(tasks)
     for task, annotation in news:
-        await _say(task, annotation, project, ports)
+        await _say(task, annotation, project, card, ports)
     moved = cursor.advanced(tasks, news, now)
     if moved != cursor:
         revision = await ports.cursors.save_labels(project, moved, revision)
@@ -58,11 +67,11 @@ async def _poll(project: str, card: ScopeCard, cursor: LabelCursor, revision: in
         await _freeze(project, card, moved, revision, ports)
 
 
-async def _say(task: Task, annotation: Annotation, project: str, ports: Ports) -> None:
+async def _say(task: Task, annotation: Annotation, project: str, card: ScopeCard, ports: Ports) -> None:
     try:
         event = LabelSubmitted(
             image_sha256=task.sha256,
-            label=annotation.label or "",
+            label=card.data.class_of(annotation.label or ""),
             chosen=task.chosen,
             task_id=task.id,
             annotation_id=annotation.id,

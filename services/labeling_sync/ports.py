@@ -12,8 +12,10 @@ from contracts.events.base import BlobRef, Event
 from contracts.project import ScopeCard
 from services.chassis.errors import Retry
 from services.labeling_sync.cursors import LabelCursor, QueryCursor
-from services.labeling_sync.datasets import Row
+from services.labeling_sync.datasets import Before, LabelledImage, Row
 from services.labeling_sync.labels import GivenLabel, MadeTask, NewTask, Task
+from services.labeling_sync.second_look import Doubt
+from services.labeling_sync.sides import Split
 
 E = TypeVar("E", bound=Event)
 
@@ -24,6 +26,14 @@ class NoSuchProject(Retry):
 
 class BadPicture(Exception):
     """An image is missing from the blob store or is no picture; the text is a sentence for who sent it."""
+
+
+@dataclass(frozen=True)
+class Looked:
+    """By sha256: why a picture cannot be read, and the perceptual hashes (64 hex digits) of those that can."""
+
+    unreadable: Mapping[str, str]
+    hashes: Mapping[str, str]
 
 
 class Labelling(Protocol):
@@ -64,6 +74,34 @@ class Labelling(Protocol):
         """Every task that has annotations. Raises NoSuchProject."""
         ...
 
+    async def annotation_count(self, project: str) -> int:
+        """How many annotations there are, skipped ones as well. Raises NoSuchProject."""
+        ...
+
+    async def annotations_of(self, project: str, tasks: Sequence[int]) -> set[int]:
+        """The ids of annotations of these tasks, perhaps not all, perhaps of others as well. Raises NoSuchProject."""
+        ...
+
+    async def has_annotation(self, annotation_id: int) -> bool:
+        """Whether an annotation is there, whatever it says."""
+        ...
+
+    async def tasks_of(self, project: str, images: Sequence[str]) -> dict[str, Task]:
+        """The tasks of those images (sha256) that have one, with their annotations. Raises NoSuchProject."""
+        ...
+
+    async def second_looks(self, project: str) -> int:
+        """How many tasks were given back to people and wait for them. Raises NoSuchProject."""
+        ...
+
+    async def give_back(self, project: str, task_id: int, why: str) -> bool:
+        """Show a labelled task to people once more, with a sentence. False when it is gone. Raises NoSuchProject."""
+        ...
+
+    async def take_off(self, task_id: int) -> None:
+        """A task was looked at: it waits no longer."""
+        ...
+
 
 class Pictures(Protocol):
     """The images behind the blob URIs."""
@@ -72,20 +110,28 @@ class Pictures(Protocol):
         """Width and height of a whole, readable picture. Raises BadPicture."""
         ...
 
-    async def unreadable(self, rows: Sequence[Row], checked: Mapping[str, Any]) -> dict[str, str]:
-        """Of the rows' pictures those that cannot be read (sha256 -> why); those in `checked` must only be there."""
+    async def looked_at(self, images: Sequence[LabelledImage], known: Mapping[str, str]) -> Looked:
+        """All pictures, of which those with a `known` perceptual hash (by sha256) must only be there."""
         ...
 
 
 class Manifests(Protocol):
     """Where dataset versions are kept."""
 
-    async def write(self, rows: Sequence[Row]) -> BlobRef:
-        """Store rows; the same rows give the same bytes."""
+    async def write(self, rows: Sequence[Row], former: Mapping[str, Split]) -> BlobRef:
+        """Store rows, and the sides of images that were in an earlier version; the same give the same bytes."""
         ...
 
-    async def labels(self, uri: str) -> dict[str, str]:
-        """The labels in a stored manifest, sha256 -> label."""
+    async def read(self, uri: str) -> Before:
+        """What a stored manifest tells the next version."""
+        ...
+
+
+class Doubts(Protocol):
+    """What models that did not train on an image say of its label."""
+
+    async def likely_wrong(self, blob: BlobRef) -> list[Doubt]:
+        """The labels in such a file that are likely wrong, worst first. Raises Rejected where it is none."""
         ...
 
 
@@ -156,6 +202,7 @@ class Ports:
     labelling: Labelling
     pictures: Pictures
     manifests: Manifests
+    doubts: Doubts
     now: Callable[[], datetime]
     span: Span
     turns: Mapping[str, asyncio.Lock]

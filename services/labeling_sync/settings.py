@@ -15,6 +15,7 @@ class LabelingSyncSettings(Settings):
     `label_studio_files_root` is the folder that Label Studio serves under `/data/local-files/` (its
     `LOCAL_FILES_DOCUMENT_ROOT`), a parent of the blob store's folder. `label_studio_hook_url` is where Label Studio
     reaches this service's `/hooks/label-studio`; where it is set, webhooks are kept there, and labels come at once.
+    `sweep_period_s` is how often deleted labels are looked for.
     """
 
     label_studio_url: str = "http://127.0.0.1:8080"
@@ -24,6 +25,7 @@ class LabelingSyncSettings(Settings):
     label_studio_hook_url: str = ""
     label_studio_hook_secret: SecretStr = SecretStr("")
     poll_period_s: float = 1.0
+    sweep_period_s: float = 30.0
 
     @model_validator(mode="after")
     def _hook_has_a_secret(self) -> Self:

@@ -33,11 +33,12 @@ class Picture:
 
 @dataclass(frozen=True)
 class ModelAnswer:
-    """Of one image: probabilities float32 [classes], heat map float32 [h, w] in 0..1, and who answered."""
+    """Of one image: probabilities float32 [classes], heat map float32 [h, w] in 0..1, embedding float32 [D]."""
 
     node: str
     probabilities: NDArray[np.float32]
     heat_map: NDArray[np.float32]
+    embedding: NDArray[np.float32]
 
 
 class Pictures(Protocol):

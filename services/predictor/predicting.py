@@ -5,6 +5,7 @@ from datetime import datetime
 
 from contracts.events.prediction import PredictionCompleted, PredictionFailed, PredictionRequested, Timings
 from contracts.events.project import ProjectDefined
+from services.chassis.sketches import sketch
 from services.predictor.answer import Serving, Unanswerable, grey, verdict
 from services.predictor.ports import NotLoaded, Ports
 
@@ -54,6 +55,7 @@ async def _look(
         classes=serving.classes,
         probabilities=said.probabilities,
         heat_map=heat_map,
+        sketch=sketch(answer.embedding),
         model_name=project,
         model_version=serving.version,
         node=answer.node,

@@ -1,95 +1,95 @@
-"""What the registry does about a verdict and about a finished rollout."""
+"""What the registry does about a verdict, about a person's no, and about a finished rollout."""
 
 import logging
-import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 
 from contracts.envelope import derive_id
 from contracts.events.base import Event
 from contracts.events.deployment import DeploymentCompleted
 from contracts.events.evaluation import EvaluationCompleted
-from contracts.events.model import ModelApproved, ModelPromoted, ModelRegistered, ModelVersion
+from contracts.events.model import (
+    ModelApprovalRequested,
+    ModelApproved,
+    ModelDemoted,
+    ModelPromoted,
+    ModelRegistered,
+    ModelRejected,
+    ModelVersion,
+)
 from services.chassis.errors import Rejected
 from services.chassis.heard import Heard
-from services.registry.domain import Aliases, after_deployment, gates_sentence, is_outdated
-from services.registry.ports import Claims, NoSuchRun, NoSuchVersion, Said, VersionStore
+from services.registry import aliases
+from services.registry.domain import gates_sentence, is_outdated, to_put_back
+from services.registry.ports import Claims, NoSuchVersion, Said, Signer, VersionStore
+from services.registry.registering import register, released_on_error
+from services.registry.words import served, withdrawn
 
 log = logging.getLogger(__name__)
 
-_RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-
 
 async def on_evaluation_completed(
-    event: EvaluationCompleted, heard: Heard, *, versions: VersionStore, claims: Claims, said: Said
+    event: EvaluationCompleted, heard: Heard, *, versions: VersionStore, claims: Claims, said: Said, signer: Signer
 ) -> list[Event]:
-    """Register the candidate that passed, and approve it. Another verdict stands for itself: `evaluation.completed`.
+    """Register the candidate that passed, and approve it or ask a person to. Another verdict stands for itself.
 
     A run judged twice keeps its version and is approved again. A candidate from an older dataset than the one
-    approved last is registered and not approved.
+    approved last is registered and not approved. One that somebody brought by hand and that failed is told why there.
     """
     if event.verdict != "passed":
+        if brought := await versions.brought(heard.project, event.run_id):
+            await _tag(versions, heard.project, brought, {"loopline.note": f"{event.verdict}: {event.sentence}"})
         return []
-    number, registered_by = await _registered(event, heard, versions, claims)
-    version = ModelVersion(
-        name=heard.project,
-        version=number,
-        model=event.model,
-        run_id=event.run_id,
-        dataset_id=event.plan.dataset_id,
-        dataset_number=event.dataset_number,
-    )
+    registered = await register(event, heard, versions, claims, said, signer)
+    version = registered.version
     facts: list[Event] = []
-    if registered_by == heard.envelope.id:
+    if registered.evaluation == heard.envelope.id:
         facts.append(ModelRegistered(version=version))
     approved = await said.last(ModelApproved, heard.project)
     newest = approved[0].version if approved else None
     if newest and is_outdated(event.dataset_number, newest.dataset_number):
         log.info(
             "%s version %d is not approved: its dataset %d is older than dataset %d of version %d",
-            heard.project, number, event.dataset_number, newest.dataset_number, newest.version,
+            heard.project, version.version, event.dataset_number, newest.dataset_number, newest.version,
         )  # fmt: skip
         return facts
+    if registered.ask_because:
+        return [*facts, ModelApprovalRequested(version=version, why=registered.ask_because)]
     return [*facts, ModelApproved(version=version, approved_by="gates", why=gates_sentence(len(event.gates)))]
 
 
-async def _registered(
-    event: EvaluationCompleted, heard: Heard, versions: VersionStore, claims: Claims
-) -> tuple[int, str]:
-    """The candidate's version, made now if it is not there, and the id of the evaluation that it was made for."""
-    if not _RUN_ID.fullmatch(event.run_id):
-        raise Rejected(f"{event.run_id!r} is not the id of an MLflow run")
-    key = f"register.{heard.project}.{event.run_id}"
-    done = await claims.take(key, heard.owner)
-    if done:
-        return int(done["version"]), str(done["evaluation"])
-    async with _released_on_error(claims, key, heard.owner):
-        # A crash after `create` and before `finish` leaves a version behind: MLflow has no unique key, so look first.
-        found = await versions.find(heard.project, event.run_id, event.model.file.sha256)
-        if found:
-            number, evaluation = found[0], found[1].get("loopline.evaluation", heard.envelope.id)
-        else:
-            evaluation = heard.envelope.id
-            try:
-                number = await versions.create(heard.project, event.run_id, lineage(event, heard), event.sentence)
-            except NoSuchRun as error:
-                raise Rejected(f"{error}: the candidate cannot be registered; train it again") from error
-        await claims.finish(key, heard.owner, {"version": number, "evaluation": evaluation})
-    return number, evaluation
+async def on_model_rejected(event: ModelRejected, heard: Heard, *, versions: VersionStore, said: Said) -> list[Event]:
+    """Write it down at the version. A version that is no way back any more does not carry `previous`."""
+    _check_project(event.version, heard)
+    tags = {"loopline.rejected_by": event.rejected_by, "loopline.rejected_why": event.why}
+    await _tag(versions, heard.project, event.version.version, tags)
+    await aliases.without_withdrawn(heard.project, versions, said)
+    return []
 
 
-def lineage(event: EvaluationCompleted, heard: Heard) -> dict[str, str]:
-    """Where a version comes from, as the tags it carries in MLflow."""
-    return {
-        "loopline.model_sha256": event.model.file.sha256,
-        "loopline.run": event.run_id,
-        "loopline.dataset": event.plan.dataset_id,
-        "loopline.dataset_number": str(event.dataset_number),
-        "loopline.recipe": event.plan.recipe,
-        "loopline.plan": event.plan.model_dump_json(),
-        "loopline.evaluation": heard.envelope.id,
-        "loopline.correlation": heard.envelope.correlation_id,
-    }
+async def on_model_demoted(event: ModelDemoted, heard: Heard, *, versions: VersionStore, said: Said) -> list[Event]:
+    """Have the version put back that served before. The aliases follow when it does.
+
+    Raises:
+        Rejected: no other version ever served, or all were taken back.
+    """
+    _check_project(event.version, heard)
+    demoted = event.version.version
+    tags = {"loopline.demoted_by": event.demoted_by, "loopline.demoted_why": event.why}
+    await _tag(versions, heard.project, demoted, tags)
+    await aliases.without_withdrawn(heard.project, versions, said)
+    former = await served(heard.project, said)
+    if not former or former[-1].version != demoted:
+        log.info("%s version %d is demoted and does not serve: nothing is put back", heard.project, demoted)
+        return []
+    back = to_put_back([one.version for one in former], demoted, await withdrawn(heard.project, said))
+    if back is None:
+        raise Rejected(
+            f"there is no version to put back for version {demoted} of {heard.project}, which serves on: approve "
+            "another one (loopline models approve), which then takes its place"
+        )
+    version = next(one for one in reversed(former) if one.version == back)
+    why = f"put back for version {demoted}: {event.why}"
+    return [ModelApproved(version=version, approved_by=event.demoted_by, why=why, instead_of=demoted)]
 
 
 async def on_deployment_completed(
@@ -111,16 +111,18 @@ async def on_deployment_completed(
     if done and promoted and promoted[1].causation_id != heard.envelope.id and done["after"] != before:
         log.info("version %d was promoted already, and another after it", event.version.version)
         return []
-    async with _released_on_error(claims, key, heard.owner):
-        aliases = await _move(event, heard.project, versions)
+    async with released_on_error(claims, key, heard.owner):
+        if not done:
+            await _tag(versions, heard.project, event.version.version, await _approval(heard, said))
+        moved = await aliases.move(event, heard.project, versions, said)
         if not done:
             await claims.finish(key, heard.owner, {"after": before})
     newest = await said.last(DeploymentCompleted, heard.project)
     if newest and newest[1].id != heard.envelope.id:
         # Another replica heard it meanwhile and may have moved the aliases first: whoever moves last looks again.
-        await _move(newest[0], heard.project, versions)
+        await aliases.move(newest[0], heard.project, versions, said)
         return []
-    return [ModelPromoted(version=event.version, previous_version=aliases.previous)]
+    return [ModelPromoted(version=event.version, previous_version=moved.previous)]
 
 
 async def _is_newest(deployment_id: str, project: str, said: Said) -> bool:
@@ -128,29 +130,22 @@ async def _is_newest(deployment_id: str, project: str, said: Said) -> bool:
     return newest is None or newest[1].id == deployment_id
 
 
-async def _move(event: DeploymentCompleted, project: str, versions: VersionStore) -> Aliases:
-    """Set `previous`, then `champion`: after a crash in between the former champion is still to be read."""
-    now = await versions.aliases(project)
-    wanted = after_deployment(now, event.version.version, event.replaces)
-    if wanted.previous is not None and wanted.previous != now.previous:
-        try:
-            await versions.set_alias(project, "previous", wanted.previous)
-        except NoSuchVersion as error:
-            log.warning("%s: it cannot carry the alias previous", error)
-            wanted = Aliases(wanted.champion, None)
-    if wanted.champion is not None and wanted.champion != now.champion:
-        try:
-            await versions.set_alias(project, "champion", wanted.champion)
-        except NoSuchVersion as error:
-            raise Rejected(f"{error}, but it serves: deploy another version") from error
-    return wanted
+async def _approval(heard: Heard, said: Said) -> dict[str, str]:
+    """Who let the version serve, and why, as tags."""
+    async for approved, envelope, _ in said.read(ModelApproved, heard.project):
+        if envelope.id == heard.envelope.causation_id:
+            return {"loopline.approved_by": approved.approved_by, "loopline.approved_why": approved.why}
+    return {}
 
 
-@asynccontextmanager
-async def _released_on_error(claims: Claims, key: str, owner: str) -> AsyncIterator[None]:
-    """Give the claim back when the work fails, so that the same wish in another message need not wait for this one."""
+async def _tag(versions: VersionStore, project: str, version: int, tags: Mapping[str, str]) -> None:
+    """A mirror for people: a version that somebody deleted there needs none."""
     try:
-        yield
-    except Exception:
-        await claims.release(key, owner)
-        raise
+        await versions.tag(project, version, tags)
+    except NoSuchVersion as error:
+        log.warning("%s: nothing is written down there", error)
+
+
+def _check_project(version: ModelVersion, heard: Heard) -> None:
+    if version.name != heard.project:
+        raise Rejected(f"a version of {version.name} was named for the project {heard.project}")

@@ -21,7 +21,12 @@ def build(settings: TrainerSettings | None = None, trainer: Trainer | None = Non
     service = Service("trainer", settings)
     if trainer is None:
         child = WarmChild(WORKER, worker_env(settings.mlflow_timeout_s))
-        places = Places(blobs_root=settings.blobs_root, kept_root=settings.kept_root, mlflow_url=settings.mlflow_url)
+        places = Places(
+            blobs_root=settings.blobs_root,
+            kept_root=settings.kept_root,
+            mlflow_url=settings.mlflow_url,
+            studies_url=settings.studies_url,
+        )
         trainer = TorchProcess(child, places)
         service.on_start(child.start)
         service.on_stop(child.stop)

@@ -35,8 +35,8 @@ class Dataset:
     examples: tuple[Example, ...]
 
     @classmethod
-    def of(cls, rows: Iterable[Mapping[str, Any]], classes: Sequence[str]) -> "Dataset":
-        """From rows of the manifest.
+    def of(cls, rows: Iterable[Mapping[str, Any]], classes: Sequence[str], every_class: bool = True) -> "Dataset":
+        """From rows of the manifest. Without `every_class` only the first class must have training images.
 
         Raises:
             NotTrainable: a row names a class or a split that is not known, or a class has no training image.
@@ -45,7 +45,8 @@ class Dataset:
         examples = sorted((_example(row, index) for row in rows), key=lambda example: example.sha256)
         dataset = cls(tuple(classes), tuple(examples))
         shown = {example.label for example in dataset.of_split("train")}
-        missing = [name for name, position in index.items() if position not in shown]
+        needed = classes if every_class else classes[:1]
+        missing = [name for name in needed if index[name] not in shown]
         if missing:
             raise NotTrainable(
                 f"no training image shows {' or '.join(missing)}: label some of that class, or take it off the card"

@@ -6,24 +6,26 @@ from dataclasses import dataclass
 
 from contracts.events.base import Event
 from contracts.events.dataset import DatasetVersioned
-from contracts.events.project import ProjectDefined
 from contracts.events.training import (
     TrainingCancelled,
     TrainingCompleted,
     TrainingFailed,
-    TrainingPlan,
     TrainingProgressed,
     TrainingRequested,
     TrainingStarted,
 )
-from contracts.project import ScopeCard
+from services.chassis.errors import Busy
 from services.chassis.heard import Heard
-from services.chassis.recipes import NotARecipe, checked
+from services.trainer.asking import job_of
+from services.trainer.cancelling import Unwanted, unless, until_cancelled, why_cancelled
 from services.trainer.job import Job, Made
-from services.trainer.plan import all_claims, came_before, claim_key, plan_hash, sequence
+from services.trainer.plan import all_claims, came_before
 from services.trainer.ports import CannotTrain, Claims, Facts, Trainer
 
 Clock = Callable[[], float]
+
+# So often is looked for the search that a request is to help with: 23 s in all.
+_TRIES_TO_HELP = 5
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,11 @@ async def _answer(
     request: TrainingRequested, versioned: DatasetVersioned | None, heard: Heard, ports: Ports
 ) -> AsyncIterator[Event]:
     """The facts of one training, from the first look at the card to its end."""
-    job = await _job(request, versioned, heard, ports.facts)
+    job = await job_of(request, versioned, heard, ports.facts)
+    if request.helps:
+        if isinstance(job, Job):
+            await _help(job, heard, ports)
+        return
     key = job.claim if isinstance(job, Job) else ""
     if heard.tries > 1:
         await _end_former(key, heard, ports)
@@ -70,17 +76,23 @@ async def _answer(
             reason = f"superseded by dataset version {newest[0].number}"
         if request.unless_training and await _overlaps(heard, ports):
             reason = f"another training of {heard.project} was under way"
+        reason = reason or await why_cancelled(job, heard, ports.facts)
         # Its run may go on from an earlier try, which died. One that finished before it died is no longer cancelled.
         if reason and await ports.trainer.cancel(heard.project, key, reason):
             await ports.claims.release(key, heard.owner)
             yield TrainingCancelled(plan=job.plan, reason=reason)
             return
-        async with aclosing(_train(job, ports)) as facts:
+        async with aclosing(_train(job, heard, ports)) as facts:
             async for fact in facts:
                 if isinstance(fact, TrainingCompleted):
                     # Kept before it is said: whoever is killed in between says it from the claim.
                     await ports.claims.finish(key, heard.owner, fact.model_dump(mode="json"))
                 yield fact
+    except Unwanted as unwanted:
+        if not await ports.trainer.cancel(heard.project, key, str(unwanted)):
+            raise Busy(f"{key} was finished in the moment in which it was cancelled") from unwanted
+        await ports.claims.release(key, heard.owner)
+        yield TrainingCancelled(plan=job.plan, reason=str(unwanted))
     except CannotTrain as error:
         await ports.claims.release(key, heard.owner)
         yield TrainingFailed(plan=job.plan, reason=str(error))
@@ -89,36 +101,6 @@ async def _answer(
         # message comes again, with the same owner.
         await ports.claims.release(key, heard.owner)
         raise
-
-
-async def _job(
-    request: TrainingRequested, versioned: DatasetVersioned | None, heard: Heard, facts: Facts
-) -> Job | TrainingFailed:
-    """What is to be done, by the card as it is now, or why nothing can be."""
-    defined = await facts.last(ProjectDefined, heard.project)
-    if defined is None:
-        return TrainingFailed(
-            reason=f"the project {heard.project} has no scope card: apply one with `loopline project apply FILE`"
-        )
-    dataset = versioned or await _dataset(request.dataset_id, heard, facts)
-    if dataset is None:
-        return TrainingFailed(reason=_no_dataset(request.dataset_id, heard.project))
-    plan = _plan(request, defined[0].card, dataset)
-    try:
-        plan = plan.model_copy(update={"parameters": checked(plan.recipe, plan.parameters)})
-    except NotARecipe as error:
-        return TrainingFailed(plan=plan, reason=str(error))
-    hash_ = plan_hash(plan.dataset_id, plan.recipe, plan.parameters, plan.seed)
-    return Job(
-        project=heard.project,
-        claim=claim_key(heard.project, hash_, heard.envelope.id if request.again else None),
-        plan_hash=hash_,
-        plan=plan,
-        dataset_number=dataset.number,
-        classes=dataset.classes,
-        manifest=dataset.manifest,
-        correlation_id=heard.envelope.correlation_id,
-    )
 
 
 async def _end_former(wanted: str, heard: Heard, ports: Ports) -> None:
@@ -144,53 +126,42 @@ async def _overlaps(heard: Heard, ports: Ports) -> bool:
     return False
 
 
-async def _train(job: Job, ports: Ports) -> AsyncGenerator[Event]:
+async def _help(job: Job, heard: Heard, ports: Ports) -> None:
+    """Share the work on a search until it needs no more help. Whoever owns it says what came of it."""
+    if job.claim not in await ports.claims.held(all_claims(heard.project)):
+        if heard.tries < _TRIES_TO_HELP:
+            raise Busy(f"nobody is at {job.claim} yet")
+        return
+    try:
+        async with aclosing(unless(until_cancelled(job, heard, ports.facts), ports.trainer.train(job))) as steps:
+            async for _ in steps:
+                pass
+    except Unwanted as unwanted:
+        # The run of the trial that was in work here may have begun after its owner had ended all others.
+        await ports.trainer.cancel(heard.project, job.claim, str(unwanted))
+    except CannotTrain:
+        return
+
+
+async def _train(job: Job, heard: Heard, ports: Ports) -> AsyncGenerator[Event]:
     started = ports.clock()
     yield TrainingStarted(plan=job.plan, trainer=ports.replica)
-    async with aclosing(ports.trainer.train(job)) as steps:
+    async with aclosing(unless(until_cancelled(job, heard, ports.facts), ports.trainer.train(job))) as steps:
         async for step in steps:
             if isinstance(step, Made):
+                found = {} if step.parameters is None else {"parameters": step.parameters}
                 yield TrainingCompleted(
-                    plan=job.plan,
+                    plan=job.plan.model_copy(update=found),
                     dataset_number=job.dataset_number,
                     manifest=job.manifest,
                     run_id=step.run_id,
                     model=step.model,
                     metrics=step.metrics,
                     seconds=ports.clock() - started,
+                    doubts=step.doubts,
+                    code_revision=step.code_revision,
                 )
             else:
                 yield TrainingProgressed(
                     plan=job.plan, stage=step.stage, done=step.done, total=step.total, metrics=step.metrics
                 )
-
-
-def _plan(request: TrainingRequested, card: ScopeCard, dataset: DatasetVersioned) -> TrainingPlan:
-    """Another recipe than the card's has nothing to do with the card's parameters."""
-    recipe = request.recipe or card.model.recipe
-    of_card = card.model.parameters if recipe == card.model.recipe else {}
-    return TrainingPlan(
-        dataset_id=dataset.dataset_id,
-        recipe=recipe,
-        parameters={**of_card, **request.parameters},
-        seed=card.model.seed if request.seed is None else request.seed,
-    )
-
-
-async def _dataset(dataset_id: str | None, heard: Heard, facts: Facts) -> DatasetVersioned | None:
-    """The version that is asked for; without one the newest that was said before the request, whenever that is heard.
-
-    Handed out again after a newer version was said it must be the same work: its claim and its run are there already.
-    """
-    asked = sequence(heard.owner)
-    found = None
-    async for event, _, seq in facts.read(DatasetVersioned, heard.project):
-        if event.dataset_id == dataset_id or (dataset_id is None and seq < asked):
-            found = event
-    return found
-
-
-def _no_dataset(dataset_id: str | None, project: str) -> str:
-    if dataset_id is None:
-        return f"{project} has no dataset version yet: label some images, then say dataset.requested"
-    return f"{project} has no dataset version {dataset_id}: leave dataset_id out to train on the newest"

@@ -6,9 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def plan_hash(dataset_id: str, recipe: str, parameters: Mapping[str, Any], seed: int) -> str:
+def plan_hash(
+    dataset_id: str,
+    recipe: str,
+    parameters: Mapping[str, Any],
+    seed: int,
+    search: Mapping[str, Any] | None = None,
+) -> str:
     """The same for the same work whatever the order of its parameters, 16 hex digits."""
-    parts = [dataset_id, recipe, dict(parameters), seed]
+    parts = [dataset_id, recipe, dict(parameters), seed, *([dict(search)] if search else [])]
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

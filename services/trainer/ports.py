@@ -32,7 +32,9 @@ class Facts(Protocol):
 
     async def last(self, event_type: type[E], project: str) -> tuple[E, Envelope] | None: ...
 
-    def read(self, event_type: type[E], project: str) -> AsyncIterator[tuple[E, Envelope, int]]: ...
+    def read(
+        self, event_type: type[E], project: str, *, from_seq: int = 1
+    ) -> AsyncIterator[tuple[E, Envelope, int]]: ...
 
 
 class Claims(Protocol):
@@ -51,7 +53,7 @@ class Trainer(Protocol):
     """Trains."""
 
     def train(self, job: Job) -> AsyncGenerator[Step | Made]:
-        """Steps as they are done, and last what was made.
+        """Steps as they are done, and last what was made; nothing at the end where the job only helps.
 
         Closing the iterator or cancelling its consumer stops the work.
 

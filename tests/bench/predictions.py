@@ -70,7 +70,8 @@ class _AtOnce:
     """Stands in for Triton."""
 
     async def infer(self, serving: Serving, pixels: NDArray[np.uint8]) -> ModelAnswer:
-        return ModelAnswer("local", np.array([0.25, 0.75], np.float32), np.zeros((8, 8), np.float32))
+        heat_map, embedding = np.zeros((8, 8), np.float32), np.zeros(1280, np.float32)
+        return ModelAnswer("local", np.array([0.25, 0.75], np.float32), heat_map, embedding)
 
 
 class _Counted:

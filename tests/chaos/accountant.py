@@ -9,8 +9,14 @@ from contracts.events.deployment import DeploymentCompleted, DeploymentFailed
 from contracts.events.evaluation import EvaluationCompleted, EvaluationFailed
 from contracts.events.feedback import FeedbackGiven, FeedbackRejected
 from contracts.events.image import ImageAdded, ImageRejected
-from contracts.events.label import LabelSubmitted
-from contracts.events.model import ModelApproved, ModelPromoted, ModelRegistered
+from contracts.events.label import LabelSubmitted, LabelWithdrawn
+from contracts.events.model import (
+    ModelApprovalRequested,
+    ModelApproved,
+    ModelDemoted,
+    ModelPromoted,
+    ModelRegistered,
+)
 from contracts.events.prediction import PredictionCompleted, PredictionFailed, PredictionRequested
 from contracts.events.training import TrainingCancelled, TrainingCompleted, TrainingFailed, TrainingRequested
 from tests.chaos.books import INSPECTOR, Books, Fact, Finding, Sent
@@ -88,7 +94,7 @@ def annotations(books: Books) -> Iterator[Finding]:
 
 
 def labels(books: Books) -> Iterator[Finding]:
-    """Every annotation was said once, as it is."""
+    """Every annotation was said once, as it is; one that is gone was withdrawn."""
     said: defaultdict[int, list[LabelSubmitted]] = defaultdict(list)
     for _, event in books.of(LabelSubmitted):
         said[event.annotation_id].append(event)
@@ -100,8 +106,9 @@ def labels(books: Books) -> Iterator[Finding]:
                 yield Finding("label", f"annotation {one.id} of task {task.id} was said {len(said[one.id])} times")
             elif (said[one.id][0].label, said[one.id][0].image_sha256) != (one.label, task.sha256):
                 yield Finding("label", f"annotation {one.id} of task {task.id} was said otherwise than it is")
+    withdrawn = {event.annotation_id for _, event in books.of(LabelWithdrawn)}
     for id_ in said:
-        if id_ not in known:
+        if id_ not in known | withdrawn:
             yield Finding("label", f"label.submitted tells of annotation {id_}, which is not there")
 
 
@@ -119,7 +126,9 @@ def datasets(books: Books) -> Iterator[Finding]:
 def trainings(books: Books) -> Iterator[Finding]:
     """Every dataset version and every request has one outcome; a failure only where it was asked for."""
     refused = {sent.id for sent in books.sent if sent.refused}
-    for cause, _ in [*books.of(DatasetVersioned), *books.of(TrainingRequested)]:
+    # Whoever only helps with a search says nothing of its own.
+    requested = [cause for cause, event in books.of(TrainingRequested) if not event.helps]
+    for cause in [*(cause for cause, _ in books.of(DatasetVersioned)), *requested]:
         outcomes = books.caused(cause.id, TrainingCompleted, TrainingFailed, TrainingCancelled)
         yield from _one("training", cause, outcomes)
         for outcome in outcomes:
@@ -173,10 +182,10 @@ def versions(books: Books) -> Iterator[Finding]:
 
 
 def rollouts(books: Books) -> Iterator[Finding]:
-    """What passed was approved once, unless a newer one was before; every approval has one outcome."""
+    """What passed was approved once, or a person asked, unless a newer one was before; an approval has one outcome."""
     newest = max((event.version.dataset_number for _, event in books.of(ModelApproved)), default=0)
     for fact, evaluation in books.of(EvaluationCompleted):
-        approvals = books.caused(fact.id, ModelApproved)
+        approvals = books.caused(fact.id, ModelApproved, ModelApprovalRequested)
         may_be_none = evaluation.verdict != "passed" or evaluation.dataset_number < newest
         if not may_be_none or len(approvals) > 1:
             yield from _one("approval", fact, approvals)
@@ -186,6 +195,20 @@ def rollouts(books: Books) -> Iterator[Finding]:
         for outcome in outcomes:
             if isinstance(outcome.event, DeploymentFailed) and not outcome.event.reason.startswith("overtaken"):
                 yield Finding("rollout", f"{fact.name} {fact.id} could not be rolled out: {outcome.event.reason}")
+
+
+def demotions(books: Books) -> Iterator[Finding]:
+    """Whoever is demoted while it serves gives way to one other version, once."""
+    for fact, event in books.of(ModelDemoted):
+        put_back = books.caused(fact.id, ModelApproved)
+        served = any(deployed.version.version == event.version.version for _, deployed in books.of(DeploymentCompleted))
+        if served or put_back:
+            yield from _one("demotion", fact, put_back)
+        for one in put_back:
+            approved = one.event
+            assert isinstance(approved, ModelApproved)
+            if approved.version.version == event.version.version or approved.instead_of != event.version.version:
+                yield Finding("demotion", f"{one.name} {one.id} does not put another version back for {fact.id}")
 
 
 def champions(books: Books) -> Iterator[Finding]:
@@ -225,7 +248,7 @@ def claims(books: Books) -> Iterator[Finding]:
 
 CHECKS: tuple[Check, ...] = (
     what_was_acknowledged_is_stored, predictions, tasks, annotations, labels, datasets, trainings, runs, evaluations,
-    versions, rollouts, champions, unsettled, dead_letters, claims,
+    versions, rollouts, demotions, champions, unsettled, dead_letters, claims,
 )  # fmt: skip
 
 

@@ -128,6 +128,8 @@ def _of_key(bucket: str, first: str, payload: bytes, headers: Mapping[str, Any])
     if bucket == "cursors":
         frozen = first == "labels" and json.loads(payload).get("frozen_up_to")
         return f"save {'frozen ' if frozen else ''}{first}"
+    if bucket == "watched":
+        return f"save {'reference' if first == 'reference' else bucket}"
     if bucket != "claims":
         return f"save {bucket}"
     if first == "lease":
@@ -171,7 +173,7 @@ def watch_http(effects: Effects) -> None:
 def of_request(server: str, method: str, url: str) -> str | None:
     """`<server> <method> <what>`, without ids; None for what only reads."""
     path = urlsplit(url).path
-    words = [word for word in path.split("/") if re.fullmatch(r"[a-z-]+(\.[a-z]+)?", word) and word != "api"]
+    words = [word for word in path.split("/") if re.fullmatch(r"[A-Za-z_-]+(\.[a-z0-9]+)?", word) and word != "api"]
     if method in ("GET", "HEAD") or words[-1] in _MLFLOW_READS:
         return None
     kept = 2 if server == "mlflow" and method != "PUT" else 1

@@ -20,8 +20,9 @@ if __name__ == "__main__":
         watch(effects)
     worker: Any = import_module(os.environ["DYING_WORKER"])
     warm = worker.warm
-    if faults.tiny and hasattr(worker, "trainer_of"):
+    if faults.tiny and worker.__name__ == "services.trainer.worker":
+        from services.trainer import training
         from tests.chaos.killpoints_tiny import train
 
-        worker.trainer_of, warm = lambda recipe: train, None
+        training.trainer_of, warm = lambda recipe: train, None
     serve(worker.handle, warm)

@@ -80,6 +80,22 @@ HANDLERS = (
     ),
     Handler(
         "labeling-sync",
+        "training.completed",
+        (
+            Point("claim doubts", NOTHING, FIRST),
+            Point("finish doubts", "a claim", "its own claim; it looks for doubtful labels again"),
+            Point("claim doubt", "a choice that was kept", "what was kept is asked about, and nothing else"),
+            Point("label-studio POST views", "a claim on the label", "its own claim; it looks for the tab"),
+            Point("label-studio PATCH tasks", "a tab that is empty", "its own claim; the task does not wait yet"),
+            Point("finish doubt", "a task that waits, its claim open", "the task waits: nothing is changed"),
+            Point("say label.doubted", "the answer under the claim", "the claim says who asked: it is said"),
+            Point("ack", "everything is done, nobody knows", "the claims say what was asked, the same is said"),
+        ),
+        # The job `labels` reads the task, which has changed.
+        also=frozenset(("save labels",)),
+    ),
+    Handler(
+        "labeling-sync",
         "by itself: labels",
         (
             Point("say label.submitted", NOTHING, "the cursor stands where it stood: the labels are read again"),
@@ -92,6 +108,23 @@ HANDLERS = (
             Point("save frozen labels", "a version said, labels still pending", "nothing is new: they count as frozen"),
         ),
         at_once=True,
+    ),
+    Handler(
+        "labeling-sync",
+        "by itself: withdrawals",
+        (
+            Point("save labels", NOTHING, "the label is missed again"),
+            Point("say label.withdrawn", "an image that waits for the next version", "nothing was said: missed again"),
+        ),
+    ),
+    Handler(
+        "labeling-sync",
+        "by itself: labels, a second look",
+        (
+            Point("label-studio PATCH tasks", NOTHING, "the task waits: it is read again"),
+            Point("say label.submitted", "a task that waits no longer", "the label is read again"),
+            Point("save labels", "a label said, the cursor behind", _SAID),
+        ),
     ),
     Handler(
         "labeling-sync",
@@ -127,12 +160,32 @@ HANDLERS = (
             Point("blob npz", "a model that nobody knows", "trained again; the run names the model that was logged"),
             Point("mlflow POST runs/log-batch", "a run without numbers", "it is found by its claim"),
             Point("mlflow POST runs/log-inputs", "numbers without a dataset", "the same numbers are logged over them"),
-            Point("mlflow PUT golden.npz", "a run without files", "it is found by its claim"),
-            Point("mlflow PUT model.pt", "half of the files", "they are written over"),
+            *(
+                Point(f"mlflow PUT {name}", "some of the files, or none", "they are written over")
+                for name in (
+                    "MLmodel",
+                    "golden.npz",
+                    "input_example.json",
+                    "loopline_model.py",
+                    "model.pt",
+                    "model_card.md",
+                    "python_env.yaml",
+                    "requirements.txt",
+                    "serving_input_example.json",
+                )
+            ),
             Point("mlflow POST runs/update", "a complete run that goes on for ever", "all is logged again, then ended"),
             Point("finish train", "a finished run, its claim open", "it is found by its claim, and used"),
             Point("say training.completed", "the result under its claim", "it is said from the claim"),
             Point("ack", "everything is done, nobody knows", "it is said from the claim: the same fact"),
+        ),
+        # Where validation has images, and mistakes.
+        also=frozenset(
+            (
+                "mlflow PUT confusion_matrix.png",
+                "mlflow PUT reliability_diagram.png",
+                "mlflow PUT worst_mistakes.png",
+            )
         ),
         at_once=True,
     ),
@@ -174,13 +227,29 @@ HANDLERS = (
         ),
     ),
     Handler(
+        "evaluator",
+        "by itself: watch",
+        (
+            Point("save reference", NOTHING, "the answers are read again"),
+            Point("save watched", "a reference that no state names", "the same answers are the same reference"),
+            Point("say drift.detected", "what was seen, and is to be said", "it is said, and nothing looked at again"),
+            Point("say training.requested", "a drift that was said", _SAID),
+            Point("save watched #2", "all said, the plan still there", _SAID),
+        ),
+    ),
+    Handler(
         "registry",
         "evaluation.completed",
         (
             Point("claim register", NOTHING, FIRST),
             Point("mlflow POST registered-models/create", "a claim", "its own claim; it looks and finds no version"),
             Point("mlflow POST model-versions/create", "a model without versions", "it is found by its name"),
-            Point("finish register", "a version, its claim open", "it is found by its run and its model"),
+            Point(
+                "mlflow POST model-versions/set-tag",
+                "a version, its claim open",
+                "it is found by its run and its model",
+            ),
+            Point("finish register", "its signature written down", "the same signature is made once more"),
             Point("say model.registered", "the version under its claim", "it is said from the claim"),
             Point("say model.approved", "a registration that was said", _SAID),
             _ACK,
@@ -191,11 +260,45 @@ HANDLERS = (
         "deployment.completed",
         (
             Point("claim promote", NOTHING, FIRST),
-            Point("mlflow POST registered-models/alias", "a claim", "its own claim"),
+            Point("mlflow POST model-versions/set-tag", "a claim", "its own claim"),
+            Point("mlflow POST model-versions/set-tag #2", "who approved it written down", "the same is written again"),
+            Point("mlflow POST registered-models/alias", "why it was approved, too", "its own claim"),
             Point("mlflow POST registered-models/alias #2", "`previous` set, `champion` not", "`champion` is set"),
             Point("finish promote", "both aliases set, the claim open", "they stand right: nothing is moved"),
             Point("say model.promoted", "both aliases set", "they are read, and the same is said"),
             _ACK,
+        ),
+    ),
+    Handler(
+        "registry",
+        "model.rejected",
+        (
+            Point("mlflow POST model-versions/set-tag", NOTHING, FIRST),
+            Point("mlflow POST model-versions/set-tag #2", "who said no written down", "the same is written again"),
+            Point("mlflow POST registered-models/alias", "`previous` on what was rejected", "it is moved"),
+            Point("ack", "everything is done, nobody knows", "the aliases stand right: nothing is moved"),
+        ),
+    ),
+    Handler(
+        "registry",
+        "model.demoted",
+        (
+            Point("mlflow POST model-versions/set-tag", NOTHING, FIRST),
+            Point("mlflow POST model-versions/set-tag #2", "who said no written down", "the same is written again"),
+            Point("say model.approved", "a version that is to go", "the one before it is found in the stream"),
+            Point("ack", "everything is done, nobody knows", "as before; " + _SAID),
+        ),
+    ),
+    Handler(
+        "registry",
+        "by itself: by hand",
+        (
+            Point("blob pt", NOTHING, FIRST),
+            Point("blob npz", "a model that nobody knows", "the same bytes are stored once"),
+            Point("say training.completed", "its files in the store", "the same bytes are stored once"),
+            Point("mlflow POST model-versions/set-tag", "what was brought is said", _SAID),
+            Point("mlflow POST model-versions/set-tag #2", "a note for people", _SAID),
+            Point("mlflow DELETE registered-models/alias", "`champion` on what does not serve", "it is taken back"),
         ),
     ),
     Handler(

@@ -15,7 +15,7 @@ from tests.chaos.killpoints_play import Play, prepared
 from tests.chaos.killpoints_scene import Scene
 from tests.services.labeling_sync.real import a_picture, annotate, browser
 
-_SERVICE = "labeling-sync"
+SERVICE = "labeling-sync"
 _DAY_S = 86_400
 
 
@@ -31,15 +31,15 @@ async def _define(scene: Scene, *more_classes: str, freeze_at: int = 1_000) -> N
 
 async def _add(scene: Scene, number: int, **metadata: Any) -> None:
     """As corrected, because of those every one trains: two of them can be a dataset."""
-    added = ImageAdded(image=_image(scene, number), chosen="corrected", metadata=metadata)
+    added = ImageAdded(image=picture_of(scene, number), chosen="corrected", metadata=metadata)
     await scene.say(added)
 
 
-def _image(scene: Scene, number: int) -> ImageRef:
+def picture_of(scene: Scene, number: int) -> ImageRef:
     return a_picture(scene.client.blobs, number)
 
 
-async def _tasks(scene: Scene) -> list[dict[str, Any]]:
+async def tasks_of(scene: Scene) -> list[dict[str, Any]]:
     """All tasks of all projects with the name, with their annotations and predictions."""
     assert scene.around.label_studio
     async with browser(scene.around.label_studio) as api:
@@ -60,8 +60,8 @@ async def _projects(scene: Scene) -> list[dict[str, Any]]:
         return list(answer.json()["results"])
 
 
-async def _look(scene: Scene) -> dict[str, Any]:
-    projects, tasks = await _projects(scene), await _tasks(scene)
+async def look(scene: Scene) -> dict[str, Any]:
+    projects, tasks = await _projects(scene), await tasks_of(scene)
     return {
         "projects": [project["parsed_label_config"]["label"]["labels"] for project in projects],
         "tasks": sorted(
@@ -81,7 +81,7 @@ async def _defined(scene: Scene, *, freeze_at: int = 1_000) -> None:
     async def project_is_there() -> None:
         assert await _projects(scene)
 
-    await prepared(_SERVICE, scene, project_is_there)
+    await prepared(SERVICE, scene, project_is_there)
 
 
 async def _two_images(scene: Scene, *, freeze_at: int = 1_000) -> None:
@@ -90,9 +90,9 @@ async def _two_images(scene: Scene, *, freeze_at: int = 1_000) -> None:
         await _add(scene, number)
 
     async def tasks_are_there() -> None:
-        assert len(await _tasks(scene)) == 2
+        assert len(await tasks_of(scene)) == 2
 
-    await prepared(_SERVICE, scene, tasks_are_there)
+    await prepared(SERVICE, scene, tasks_are_there)
 
 
 async def _define_first(scene: Scene) -> None:
@@ -108,7 +108,7 @@ async def _add_one(scene: Scene) -> None:
 
 
 async def _give_feedback(scene: Scene) -> None:
-    image = _image(scene, 0)
+    image = picture_of(scene, 0)
     await scene.say(FeedbackGiven(prediction_id="p1", image=image, predicted="good", correct="bad", given_by="ines"))
 
 
@@ -120,15 +120,15 @@ async def _two_unlabelled(scene: Scene) -> None:
     await _two_images(scene, freeze_at=2)
 
 
-async def _two_labelled(scene: Scene) -> None:
+async def two_labelled(scene: Scene) -> None:
     """Labelled by hand: now and then Label Studio loses the labels of an import, which are then given one by one."""
     await _two_images(scene)
     await _label_both(scene)
 
     async def labels_are_said() -> None:
-        assert (await scene.said(_SERVICE)).get("label.submitted") == 2
+        assert (await scene.said(SERVICE)).get("label.submitted") == 2
 
-    await prepared(_SERVICE, scene, labels_are_said)
+    await prepared(SERVICE, scene, labels_are_said)
 
 
 async def _one_without_label(scene: Scene) -> None:
@@ -136,16 +136,23 @@ async def _one_without_label(scene: Scene) -> None:
     await _add(scene, 0)
 
     async def it_is_there() -> None:
-        assert len(await _tasks(scene)) == 1
+        assert len(await tasks_of(scene)) == 1
 
-    await prepared(_SERVICE, scene, it_is_there)
+    await prepared(SERVICE, scene, it_is_there)
 
 
 async def _label_both(scene: Scene) -> None:
     assert scene.around.label_studio
     async with browser(scene.around.label_studio) as api:
-        for task, label in zip(await _tasks(scene), ("good", "bad"), strict=True):
+        for task, label in zip(await tasks_of(scene), ("good", "bad"), strict=True):
             await annotate(api, int(task["id"]), label)
+
+
+async def _delete_a_label(scene: Scene) -> None:
+    assert scene.around.label_studio
+    async with browser(scene.around.label_studio) as api:
+        first, _ = await tasks_of(scene)
+        (await api.delete(f"/api/annotations/{first['annotations'][0]['id']}/")).raise_for_status()
 
 
 async def _predict_two(scene: Scene) -> None:
@@ -153,7 +160,7 @@ async def _predict_two(scene: Scene) -> None:
         await scene.say(
             PredictionCompleted(
                 prediction_id=f"p{number}",
-                image=_image(scene, number),
+                image=picture_of(scene, number),
                 label="bad",
                 confidence=confidence,
                 classes=("good", "bad"),
@@ -170,52 +177,52 @@ _TWO = ["good", "bad"]
 _PROJECT_DONE = {"label-studio-project done": 1}
 
 
-def _end(**differs: Any) -> dict[str, Any]:
+def end(**differs: Any) -> dict[str, Any]:
     """A project that is there, its claim done, and what is different."""
     usual = {"said": {}, "projects": [_TWO], "tasks": [], "manifests": 0}
     return {**usual, **differs, "claims": {**differs.get("claims", {}), **_PROJECT_DONE}}
 
 
 PLAYS = (
-    Play(handler("labeling-sync: project.defined"), _define_first, _look, _end()),
+    Play(handler("labeling-sync: project.defined"), _define_first, look, end()),
     Play(
         handler("labeling-sync: project.defined, changed"),
         _define_otherwise,
-        _look,
-        _end(projects=[[*_TWO, "ugly"]]),
+        look,
+        end(projects=[[*_TWO, "ugly"]]),
         arrange=_defined,
     ),
     Play(
         handler("labeling-sync: image.added"),
         _add_one,
-        _look,
-        _end(claims={"task done": 1}, tasks=[([], ["{project}-v3"])]),
+        look,
+        end(claims={"task done": 1}, tasks=[([], ["{project}-v3"])]),
         arrange=_defined,
     ),
     Play(
         handler("labeling-sync: feedback.given"),
         _give_feedback,
-        _look,
-        _end(said={"label.submitted": 1}, claims={"task done": 1, "label done": 1}, tasks=[(["bad"], [])]),
+        look,
+        end(said={"label.submitted": 1}, claims={"task done": 1, "label done": 1}, tasks=[(["bad"], [])]),
         arrange=_one_without_label,
     ),
     Play(
         handler("labeling-sync: dataset.requested"),
         _freeze,
-        _look,
-        _end(
+        look,
+        end(
             said={"label.submitted": 2, "dataset.versioned": 1},
             claims={"task done": 2, "dataset done": 1, "freeze done": 1},
             tasks=[(["bad"], []), (["good"], [])],
             manifests=1,
         ),
-        arrange=_two_labelled,
+        arrange=two_labelled,
     ),
     Play(
         handler("labeling-sync: by itself: labels"),
         _label_both,
-        _look,
-        _end(
+        look,
+        end(
             said={"label.submitted": 2, "dataset.versioned": 1},
             claims={"task done": 2, "dataset done": 1},
             tasks=[(["bad"], []), (["good"], [])],
@@ -224,10 +231,21 @@ PLAYS = (
         arrange=_two_unlabelled,
     ),
     Play(
+        handler("labeling-sync: by itself: withdrawals"),
+        _delete_a_label,
+        look,
+        end(
+            said={"label.submitted": 2, "label.withdrawn": 1},
+            claims={"task done": 2},
+            tasks=[([], []), (["bad"], [])],
+        ),
+        arrange=two_labelled,
+    ),
+    Play(
         handler("labeling-sync: by itself: query"),
         _predict_two,
-        _look,
-        _end(said={"image.added": 1}, claims={"task done": 1}, tasks=[([], ["{project}-v3"])]),
+        look,
+        end(said={"image.added": 1}, claims={"task done": 1}, tasks=[([], ["{project}-v3"])]),
         arrange=_defined,
     ),
 )

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import uuid4
 
@@ -12,10 +13,11 @@ from mlflow import MlflowClient
 from contracts.events.base import BlobRef
 from contracts.events.dataset import ClassCount, DatasetVersioned
 from contracts.events.deployment import DeploymentCompleted
-from contracts.events.model import ModelVersion
+from contracts.events.model import ModelApproved, ModelDemoted, ModelRejected, ModelVersion
 from contracts.events.project import ProjectDefined
 from contracts.events.training import TrainedModel, TrainingCompleted, TrainingPlan, TrainingRequested
 from contracts.project import Data, Gates, ScopeCard
+from contracts.topology import LOOP
 from services.trainer.recipes.recipe import MadeModel
 from tests.chaos.killpoints import handler
 from tests.chaos.killpoints_play import Play
@@ -24,6 +26,7 @@ from tests.chaos.killpoints_tiny import made
 from tests.chaos.tiny import CLASSES, SIDE
 from tests.manifests import manifest_of, picture, two_corners
 from tests.services.registry.world import MODEL, evaluation
+from tests.signing import signed
 
 _DATASET = "0123456789abcdef"
 _RUN_TAG = "loopline.claim"
@@ -81,7 +84,10 @@ def _seen_runs(scene: Scene, said: set[str]) -> list[dict[str, Any]]:
             "status": run.info.status,
             "claimed": run.data.tags[_RUN_TAG].startswith(f"train.{scene.project}."),
             "failed": "loopline.failed_because" in run.data.tags,
-            "files": sorted(file.path for file in client.list_artifacts(run.info.run_id)),
+            # Pictures there are where validation has images, which a tiny dataset has not.
+            "files": sorted(
+                file.path for file in client.list_artifacts(run.info.run_id) if not file.path.endswith(".png")
+            ),
             "metrics": "validation_accuracy" in run.data.metrics,
             "datasets": len(run.inputs.dataset_inputs),
             "said": run.info.run_id in said,
@@ -134,25 +140,79 @@ async def _judge(scene: Scene) -> None:
     await scene.say(evaluation(run_id=scene.kept["run"]), "judged")
 
 
+def _make_versions(scene: Scene, count: int, **aliases: int) -> None:
+    """So many versions in the registry, each of a run of its own, and the aliases."""
+    mlflow = MlflowClient(scene.around.mlflow_url)
+    mlflow.create_registered_model(scene.project)
+    for _ in range(count):
+        run = mlflow.create_run("0").info
+        mlflow.create_model_version(scene.project, f"{run.artifact_uri}/model.pt", run.run_id)
+    for alias, version in aliases.items():
+        mlflow.set_registered_model_alias(scene.project, alias, str(version))
+
+
 async def _champion_is_there(scene: Scene) -> None:
-    """Two versions in the registry, the first of them is champion."""
+    """Two versions in the registry, the first of them is champion, the second approved."""
+    await asyncio.to_thread(_make_versions, scene, 2, champion=1)
+    approved = ModelApproved(version=_version_of(scene, 2), approved_by="ines", why="looked at it")
+    await scene.say(approved, "approved")
+
+
+def _version_of(scene: Scene, number: int) -> ModelVersion:
+    version = ModelVersion(
+        name=scene.project, version=number, model=MODEL, run_id=f"run-{number}", dataset_id=_DATASET,
+        dataset_number=number,
+    )  # fmt: skip
+    return signed(version)
+
+
+async def _deploy_second(scene: Scene) -> None:
+    deployed = DeploymentCompleted(version=_version_of(scene, 2), checks=(), replaces=1)
+    await scene.say(deployed, "deployed", cause="approved")
+
+
+async def _three_have_served(scene: Scene) -> None:
+    """One after the other, and the registry has heard of it."""
+    await asyncio.to_thread(_make_versions, scene, 3, champion=3, previous=2)
+    jetstream = scene.client.bus.jetstream
+    for number in (1, 2, 3):
+        await scene.say(DeploymentCompleted(version=_version_of(scene, number), checks=()), f"deployed-{number}")
+    heard = await jetstream.pull_subscribe_bind(consumer="registry-versions", stream=LOOP)
+    for message in await heard.fetch(3, timeout=10):
+        await message.ack_sync()
+    await heard.unsubscribe()
+
+
+async def _reject_second(scene: Scene) -> None:
+    rejected = ModelRejected(version=_version_of(scene, 2), rejected_by="ines", why="dust")
+    await scene.say(rejected, "rejected")
+
+
+async def _demote_third(scene: Scene) -> None:
+    demoted = ModelDemoted(version=_version_of(scene, 3), demoted_by="ines", why="false alarms")
+    await scene.say(demoted, "demoted")
+
+
+async def _somebody_makes_a_champion(scene: Scene) -> None:
+    """A version of a run with its files, and the alias on it, by MLflow's own API."""
 
     def make() -> None:
-        mlflow = MlflowClient(scene.around.mlflow_url)
+        mlflow, model = MlflowClient(scene.around.mlflow_url), golden_model()
         mlflow.create_registered_model(scene.project)
-        for _ in range(2):
-            run = mlflow.create_run("0").info
-            mlflow.create_model_version(scene.project, f"{run.artifact_uri}/model.pt", run.run_id)
+        run = mlflow.create_run("0").info
+        with TemporaryDirectory() as folder:
+            (Path(folder) / "model.pt").write_bytes(model.model)
+            (Path(folder) / "golden.npz").write_bytes(model.golden)
+            mlflow.log_artifacts(run.run_id, folder)
+        mlflow.create_model_version(scene.project, f"{run.artifact_uri}/model.pt", run.run_id)
         mlflow.set_registered_model_alias(scene.project, "champion", "1")
 
     await asyncio.to_thread(make)
 
 
-async def _deploy_second(scene: Scene) -> None:
-    version = ModelVersion(
-        name=scene.project, version=2, model=MODEL, run_id="run-2", dataset_id=_DATASET, dataset_number=2
-    )
-    await scene.say(DeploymentCompleted(version=version, checks=(), replaces=1), "deployed")
+async def _define_with_a_dataset(scene: Scene) -> None:
+    await _define(scene)
+    await _version(scene)
 
 
 async def _registered(scene: Scene) -> dict[str, Any]:
@@ -174,7 +234,17 @@ _RUN = {
     "status": "FINISHED",
     "claimed": True,
     "failed": False,
-    "files": ["golden.npz", "model.pt"],
+    "files": [
+        "MLmodel",
+        "code",
+        "golden.npz",
+        "input_example.json",
+        "model.pt",
+        "model_card.md",
+        "python_env.yaml",
+        "requirements.txt",
+        "serving_input_example.json",
+    ],
     "metrics": True,
     "datasets": 1,
     "said": True,
@@ -250,5 +320,31 @@ PLAYS = (
             "aliases": {"champion": 2, "previous": 1},
         },
         arrange=_champion_is_there,
+    ),
+    Play(
+        handler("registry: model.rejected"),
+        _reject_second,
+        _registered,
+        {"said": {}, "claims": {}, "versions": [1, 2, 3], "aliases": {"champion": 3, "previous": 1}},
+        arrange=_three_have_served,
+    ),
+    Play(
+        handler("registry: model.demoted"),
+        _demote_third,
+        _registered,
+        {
+            "said": {"model.approved": 1},
+            "claims": {},
+            "versions": [1, 2, 3],
+            "aliases": {"champion": 3, "previous": 2},
+        },
+        arrange=_three_have_served,
+    ),
+    Play(
+        handler("registry: by itself: by hand"),
+        _somebody_makes_a_champion,
+        _registered,
+        {"said": {"training.completed": 1}, "claims": {}, "versions": [1], "aliases": {}},
+        arrange=_define_with_a_dataset,
     ),
 )

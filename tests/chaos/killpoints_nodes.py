@@ -20,6 +20,7 @@ from tests.chaos.killpoints_play import Play
 from tests.chaos.killpoints_scene import Scene, Surroundings
 from tests.chaos.tiny import SIDE, encoded
 from tests.services.predictor.world import inline
+from tests.signing import signed
 
 _NODE = "local"
 _SHARED = "killpoints"
@@ -36,10 +37,11 @@ def _version(scene: Scene, number: int, model: TrainedModel | None = None) -> Mo
     idle = TrainedModel(
         file=_blob(number, "pt"), golden=_blob(number, "npz"), classes=("upper", "lower"), max_side=SIDE
     )
-    return ModelVersion(
+    version = ModelVersion(
         name=scene.project, version=number, model=model or idle, run_id=f"run-{number}", dataset_id="0" * 16,
         dataset_number=number,
     )  # fmt: skip
+    return signed(version)
 
 
 def _served(version: ModelVersion, model: str = "") -> Served:

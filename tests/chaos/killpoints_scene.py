@@ -31,6 +31,7 @@ from tests.chaos.dying import ACK_WAIT_S, Faults, run
 from tests.conftest import LabelStudioServer
 from tests.eventually import eventually
 from tests.servers import running
+from tests.signing import key_settings
 
 # Every death is a fresh process. The imports, most of its start, are paid once in the process that all are forked from.
 _FORKS = multiprocessing.get_context("forkserver")
@@ -82,6 +83,9 @@ class Scene:
             "LOOPLINE_MLFLOW_URL": self.around.mlflow_url,
             "LOOPLINE_TRITON_NODES": f"local={self.around.triton or '127.0.0.1:1'}",
             "LOOPLINE_POLL_PERIOD_S": "0.5",
+            "LOOPLINE_WATCH_PERIOD_S": "0.5",
+            **key_settings(),
+            "LOOPLINE_SWEEP_PERIOD_S": "0.5",
         }
         if studio := self.around.label_studio:
             found |= {
@@ -119,12 +123,12 @@ class Scene:
         """The last lines that the process printed."""
         return "\n".join(Path(f"{self.folder / log}.txt").read_text("utf-8", "replace").splitlines()[-20:])
 
-    async def say(self, event: Event, id_: str = "") -> None:
-        """Store an event as often as the play wants it, under one id."""
+    async def say(self, event: Event, id_: str = "", cause: str | None = None) -> None:
+        """Store an event as often as the play wants it, under one id; `cause` is the id of what caused it."""
         envelope = Envelope.first(
             event, project=self.project, source="/services/test", id=id_ or str(uuid4()), time=self.client.bus.now()
         )
-        headers = envelope.headers()
+        headers = replace(envelope, causation_id=cause).headers()
         if self.copies > 1:
             del headers["Nats-Msg-Id"]
         for _ in range(self.copies):

@@ -10,6 +10,7 @@ import httpx
 from deploy.embedded import servers
 from deploy.embedded.servers import HOST, free_port
 from tests.servers import running
+from tests.signing import key_settings
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Surroundings:
             "LOOPLINE_TRITON_NODES": f"local={self.triton}",
             "LOOPLINE_TRITON_THREADS": "1",
             "MLFLOW_DISABLE_TELEMETRY": "true",
+            **key_settings(),
             "NO_PROXY": f"{HOST},localhost",
             "no_proxy": f"{HOST},localhost",
         }

@@ -9,7 +9,7 @@ from contracts.events.dataset import DatasetRequested
 from contracts.events.deployment import DeploymentFailed
 from contracts.events.evaluation import EvaluationFailed
 from contracts.events.image import ImageRejected
-from contracts.events.model import ModelApproved, ModelPromoted, ModelRegistered
+from contracts.events.model import ModelApprovalRequested, ModelApproved, ModelDemoted, ModelPromoted, ModelRegistered
 from contracts.events.prediction import PredictionFailed
 from contracts.events.training import TrainingCancelled, TrainingFailed
 from tests.chaos.accountant import CHECKS, audit
@@ -37,6 +37,7 @@ def with_task(*tasks: Task) -> Books:
 
 APPROVED = ModelApproved(version=VERSION, approved_by="gates", why="…")
 OTHER = VERSION.model_copy(update={"version": 2, "run_id": "run-2"})
+DEMOTED = ModelDemoted(version=VERSION, demoted_by="ines", why="…")
 A, B, C = "a" * 64, "b" * 64, "c" * 64
 UPPER_A = Annotation(11, "upper", "import")
 
@@ -122,6 +123,17 @@ BAD: list[tuple[str, str, Books]] = [
         "could not be rolled out: no memory",
         with_fact("x", DeploymentFailed(version=VERSION, node="n", reason="no memory"), "approved"),
     ),
+    (
+        "approval",
+        "model.approval-requested x",
+        with_fact("x", ModelApprovalRequested(version=VERSION, why="…"), "judged"),
+    ),
+    ("demotion", "no outcome", with_fact("x", DEMOTED)),
+    (
+        "demotion",
+        "does not put another version back",
+        replace(GOOD, facts=(*GOOD.facts, Fact("x", DEMOTED), Fact("y", APPROVED, "x"))),
+    ),
     ("champion", "promoted twice", with_fact("x", ModelPromoted(version=VERSION), "deployed")),
     ("champion", "champion in MLflow None", replace(GOOD, champion=None)),
     ("champion", "served by Triton 2", replace(GOOD, served=2)),
@@ -156,6 +168,23 @@ def test_a_candidate_from_an_older_dataset_need_not_be_approved() -> None:
         facts=(*without("approved", "deployed", "promoted").facts, Fact("newer", newer, "elsewhere")),
     )
     assert [finding for finding in audit(books) if finding.kind == "approval"] == []
+
+
+def test_a_person_may_be_asked_instead() -> None:
+    asked = Fact("asked-a-person", ModelApprovalRequested(version=VERSION, why="…"), "judged")
+    facts = (*without("approved", "deployed", "promoted").facts, asked)
+    assert [finding for finding in audit(replace(GOOD, facts=facts)) if finding.kind == "approval"] == []
+
+
+def test_a_person_may_approve_and_what_is_demoted_gives_way() -> None:
+    facts = (
+        *GOOD.facts,
+        Fact("by-a-person", ModelApproved(version=OTHER, approved_by="ines", why="…"), "registered"),
+        Fact("demoted", ModelDemoted(version=OTHER, demoted_by="ines", why="…")),
+        Fact("back", ModelApproved(version=VERSION, approved_by="ines", why="…", instead_of=2), "demoted"),
+    )
+    found = audit(replace(GOOD, facts=facts))
+    assert {finding.kind for finding in found} == {"rollout"}, "no rollout of these two was written down"
 
 
 def test_an_overtaken_rollout_is_an_outcome() -> None:

@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from tests.chaos.killpoints import HANDLERS, STANDING_STILL, every_point
+from tests.chaos.killpoints_doubts import PLAYS as DOUBTS
 from tests.chaos.killpoints_labels import PLAYS as LABELS
 from tests.chaos.killpoints_models import PLAYS as MODELS
 from tests.chaos.killpoints_models import SUPERSEDED, WANTED_AGAIN
@@ -18,13 +19,14 @@ from tests.chaos.killpoints_nodes import OVERTAKEN, share_a_model
 from tests.chaos.killpoints_nodes import PLAYS as NODES
 from tests.chaos.killpoints_play import killed, overslept, redelivered, repeated, undisturbed
 from tests.chaos.killpoints_scene import Surroundings
+from tests.chaos.killpoints_watch import PLAYS as WATCH
 from tests.conftest import LabelStudioServer
 
 pytestmark = [pytest.mark.chaos, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600)]
 
 _AT_ONCE = 4
 
-PLAYS = {play.handler.name: play for play in (*LABELS, *MODELS, *NODES)}
+PLAYS = {play.handler.name: play for play in (*LABELS, *DOUBTS, *MODELS, *NODES, *WATCH)}
 NAMES = [one.name for one in HANDLERS]
 # What a service does by itself has no event that could be delivered twice.
 HEARD = [one.name for one in HANDLERS if not one.heard.startswith("by itself")]

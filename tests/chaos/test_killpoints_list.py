@@ -31,6 +31,8 @@ def test_no_point_is_listed_twice_and_those_where_a_process_stands_still_are_lis
         ("$KV.claims.lease.trainer.x", {"owner": "a"}, {}, None),
         ("$KV.cursors.labels.solar", {}, {}, "save labels"),
         ("$KV.deployments.solar", {}, {}, "save deployments"),
+        ("$KV.watched.reference.solar", {}, {}, "save reference"),
+        ("$KV.watched.state.solar", {}, {}, "save watched"),
         ("loopline-dead.LOOP.trainer-training", {}, {}, "bury"),
         ("$JS.API.CONSUMER.INFO.LOOP.x", {}, {}, None),
         ("anything.else", {}, {}, "publish anything"),

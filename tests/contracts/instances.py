@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 Schema = Mapping[str, Any]
 
-_FOR_PEOPLE = {"$id", "$schema", "$defs", "title", "description", "examples", "default", "x-rules"}
+_FOR_PEOPLE = {"$id", "$schema", "$defs", "title", "description", "examples", "default", "x-rules", "discriminator"}
 _LARGEST = 2**53
 _TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 _ANYTHING = st.recursive(
@@ -37,8 +37,8 @@ def instances(schema: Schema, root: Schema | None = None) -> st.SearchStrategy[A
     rest = {key: value for key, value in schema.items() if key not in _FOR_PEOPLE}
     if "$ref" in rest:
         return instances(root["$defs"][rest["$ref"].removeprefix("#/$defs/")], root)
-    if "anyOf" in rest:
-        return st.one_of([instances(one, root) for one in rest["anyOf"]])
+    if kinds := rest.get("anyOf") or rest.get("oneOf"):
+        return st.one_of([instances(one, root) for one in kinds])
     if "enum" in rest or "const" in rest:
         return st.sampled_from(rest.get("enum") or [rest["const"]])
     kind = rest.pop("type", None)
@@ -87,7 +87,9 @@ def _objects(rest: dict[str, Any], root: Schema) -> st.SearchStrategy[dict[str, 
     fields = {name: instances(field, root) for name, field in rest.pop("properties", {}).items()}
     needed, more = set(rest.pop("required", ())), rest.pop("additionalProperties", None)
     if more is not None and not fields:
-        return st.dictionaries(_TEXT, _ANYTHING if more is True else instances(more, root), max_size=3)
+        fewest, most = rest.pop("minProperties", 0), rest.pop("maxProperties", 3)
+        values = _ANYTHING if more is True else instances(more, root)
+        return st.dictionaries(_TEXT, values, min_size=fewest, max_size=min(most, fewest + 3))
     if more is not None:
         raise NotImplementedError("fields beside additionalProperties")
     return st.fixed_dictionaries(

@@ -76,9 +76,17 @@ def _is_a_published_rule(problem: Any, published: Schema) -> bool:
     node: Any = published
     for part in problem["loc"]:
         node = _resolved(node, published)
-        node = node["items"] if isinstance(part, int) else node["properties"][part]
+        node = node["items"] if isinstance(part, int) else _inside(node, part, published)
     node = _resolved(node, published)
     return any(rule in problem["msg"] for rule in node.get("x-rules", ()))
+
+
+def _inside(node: Any, part: str, root: Schema) -> Any:
+    """What is behind a name: a field, a kind of a union that tells its kinds apart, or the value under any key."""
+    node = _resolved(next((one for one in node.get("anyOf", ()) if one.get("type") != "null"), node), root)
+    if "discriminator" in node:
+        return {"$ref": node["discriminator"]["mapping"][part]}
+    return node["properties"][part] if "properties" in node else node["additionalProperties"]
 
 
 def _resolved(node: Any, root: Schema) -> Any:

@@ -93,6 +93,10 @@ def test_a_project_name_that_could_leave_its_place_is_refused(project: str) -> N
         ({"data": {"classes": ["a", "b"], "split": {"validation": 0.4, "test": 0.5}}}, "too little"),
         ({"gates": {"floors": [{"metric": "recall.cracked", "at_least": 0.5}]}}, "no class"),
         ({"gates": {"flors": []}}, "flors"),
+        ({"gates": {"misses": [{"label": "cracked", "at_most": 0.1}]}}, "cracked names no class"),
+        ({"gates": {"misses": [{"label": "defective", "at_most": 0}]}}, "greater than 0"),
+        ({"gates": {"slices": {"metric": "recall.cracked", "at_least": 0.5}}}, "recall.cracked names no class"),
+        ({"gates": {"slices": {"metric": "f1", "at_least": 0.5}}}, "slices.metric"),
         ({"label": {"freeze": {"quiet_s": 0}}}, "quiet_s"),
     ],
 )

@@ -25,6 +25,6 @@ def test_every_durable_hears_events_of_its_own_stream_and_belongs_to_a_service()
         assert row.service in SERVICES
 
 
-def test_no_two_durables_hear_the_same_event() -> None:
-    heard = [event.TYPE for row in CONSUMERS for event in row.hears]
+def test_no_two_durables_of_a_service_hear_the_same_event() -> None:
+    heard = [(row.service, event.TYPE) for row in CONSUMERS for event in row.hears]
     assert len(set(heard)) == len(heard)

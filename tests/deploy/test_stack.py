@@ -169,3 +169,23 @@ def test_a_setting_that_supervisord_would_cut_short_is_refused(tmp_path: Path) -
     cut = Process("trainer", ("true",), {"LOOPLINE_BLOBS_ROOT": "/data/line #4"}, lambda: True, 1)
     with pytest.raises(BadSetting, match="environment of program:trainer"):
         configuration(Stack({}, (), (), (cut,), ()), tmp_path, tmp_path, tmp_path / "socket")
+
+
+def test_only_the_registry_is_told_where_the_signing_key_is_and_only_the_deployer_which_keys_are_trusted(
+    tmp_path: Path,
+) -> None:
+    stack = embedded_stack({}, tmp_path)
+    told = {
+        name: [process.name for process in stack.processes if name in process.env]
+        for name in ("LOOPLINE_SIGNING_KEY_FILE", "LOOPLINE_TRUSTED_KEYS_FILE")
+    }
+    assert told == {"LOOPLINE_SIGNING_KEY_FILE": ["registry"], "LOOPLINE_TRUSTED_KEYS_FILE": ["deployer"]}
+    assert not set(told) & set(stack.settings)
+
+
+def test_of_ones_own_keys_both_are_needed(tmp_path: Path) -> None:
+    with pytest.raises(BadSetting, match=r"set both .* python -m deploy\.signing makes them"):
+        embedded_stack({"LOOPLINE_SIGNING_KEY_FILE": "mine.key"}, tmp_path)
+    own = {"LOOPLINE_SIGNING_KEY_FILE": "mine.key", "LOOPLINE_TRUSTED_KEYS_FILE": "mine.pem"}
+    embedded_stack(own, tmp_path)
+    assert not (tmp_path / "signing").exists()

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import httpx
+import numpy as np
 import psutil
 import pyarrow.parquet as pq
 import pytest
@@ -18,9 +19,10 @@ from contracts.events.base import Event, ImageRef
 from contracts.events.dataset import DatasetRejected, DatasetRequested, DatasetVersioned
 from contracts.events.feedback import FeedbackGiven
 from contracts.events.image import ImageAdded, ImageRejected
-from contracts.events.label import LabelSubmitted
+from contracts.events.label import LabelDoubted, LabelSubmitted, LabelWithdrawn
 from contracts.events.prediction import PredictionCompleted, Timings
 from contracts.events.project import ProjectDefined
+from contracts.events.training import TrainedModel, TrainingCompleted, TrainingPlan
 from services.chassis.blobs import Blobs
 from services.chassis.client import Client
 from services.chassis.connection import connect
@@ -81,6 +83,7 @@ async def running_service(nats_url: str, server: LabelStudioServer) -> AsyncIter
         "LOOPLINE_LABEL_STUDIO_URL": server.url,
         "LOOPLINE_LABEL_STUDIO_TOKEN": server.token,
         "LOOPLINE_LABEL_STUDIO_FILES_ROOT": str(server.files_root),
+        "LOOPLINE_SWEEP_PERIOD_S": "1",
     }
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "services.labeling_sync", env=environment)
     try:
@@ -179,3 +182,80 @@ async def test_labels_travel_to_a_dataset_version_and_each_fact_has_one_effect(
         print(f"labeling-sync: {megabytes:.0f} MB")
         assert megabytes < 250
     assert await client.dead_count() == 0
+
+
+async def test_a_deleted_label_is_withdrawn_and_a_doubted_one_is_looked_at_once(
+    client: Client, nats_url: str, label_studio: LabelStudioServer, api: httpx.AsyncClient, blobs: Blobs
+) -> None:
+    card = a_card(a_project(), "good", "bad")
+    project = card.project
+    images = [a_picture(blobs, 3_000 + number) for number in range(20)]
+    await client.say(ProjectDefined(card=card), project=project)
+    for place, image in enumerate(images):
+        # Uncertain ones train all; the first is labelled against what the model will say.
+        label = ("good", "bad")[(place + (place == 0)) % 2]
+        added = ImageAdded(image=image, chosen="uncertain", label=label, labelled_by="import", metadata={"line": 3})
+        await client.say(added, project=project)
+    async with running_service(nats_url, label_studio) as service:
+        labels = {one.image_sha256: one for one in await said(client, LabelSubmitted, project, 20)}
+        await client.say(DatasetRequested(), project=project)
+        (first,) = await said(client, DatasetVersioned, project, 1)
+        assert (first.labels, first.left_out, first.agreement) == (20, (), None)
+
+        await api.delete(f"/api/annotations/{labels[images[1].sha256].annotation_id}/")
+        (gone,) = await said(client, LabelWithdrawn, project, 1)
+        assert (gone.image_sha256, gone.label, gone.why) == (images[1].sha256, "bad", "deleted")
+        await client.say(DatasetRequested(), project=project)
+        _, second = await said(client, DatasetVersioned, project, 2)
+        assert second.labels == 19
+
+        for seed in range(2):
+            await client.say(trained(blobs, images, seed), project=project)
+        (doubted,) = await said(client, LabelDoubted, project, 1, timeout_s=120)
+        assert (doubted.image_sha256, doubted.label, doubted.likelier) == (images[0].sha256, "bad", "good")
+        await annotate(api, doubted.task_id, "bad")
+
+        async def it_waits_no_longer() -> None:
+            task = (await api.get(f"/api/tasks/{doubted.task_id}/")).json()
+            assert "second_look" not in task["data"]
+            assert task["data"]["line"] == 3
+
+        await eventually(it_waits_no_longer, 60, every_s=0.5)
+        await client.say(trained(blobs, images, 3), project=project)
+
+        async def all_trainings_are_done() -> None:
+            (doubts,) = [one for one in await client.consumers() if one.durable == "labeling-sync-doubts"]
+            assert (doubts.pending, doubts.unacked) == (0, 0)
+
+        await eventually(all_trainings_are_done, 120, every_s=0.5)
+        assert len(await said(client, LabelDoubted, project, 1)) == 1
+        megabytes = psutil.Process(service.pid).memory_info().rss / 2**20
+        print(f"labeling-sync: {megabytes:.0f} MB")
+        assert megabytes < 250
+    assert await client.dead_count() == 0
+
+
+def trained(blobs: Blobs, images: list[ImageRef], seed: int) -> TrainingCompleted:
+    """A training whose held-out models say good and bad by turns."""
+    labels = np.arange(len(images)) % 2
+    probabilities = np.where(labels[:, None] == np.arange(2), 0.95, 0.05).astype(np.float32)
+    given = np.concatenate([[1], labels[1:]])
+    out = io.BytesIO()
+    np.savez(
+        out,
+        sha256=[image.sha256 for image in images],
+        probabilities=probabilities,
+        labels=given,
+        classes=["good", "bad"],
+    )
+    blob = blobs.put(out.getvalue(), "npz")
+    return TrainingCompleted(
+        plan=TrainingPlan(dataset_id="1" * 16, recipe="frozen-features", seed=seed),
+        dataset_number=2,
+        manifest=blob,
+        run_id=f"run-{seed}",
+        model=TrainedModel(file=blob, golden=blob, classes=("good", "bad"), max_side=64),
+        metrics={},
+        seconds=1,
+        doubts=blob,
+    )

@@ -91,6 +91,65 @@ async def test_aliases_move_and_name_existing_versions_only(
     assert await registry.answers()
 
 
+async def test_tags_are_set_on_versions_that_are_there(
+    registry: MlflowRegistry, mlflow_url: str, project: str, run_id: str
+) -> None:
+    from mlflow import MlflowClient
+
+    await registry.create(project, run_id, TAGS, "")
+    await registry.tag(project, 1, {"loopline.approved_by": "ines", "loopline.empty": "", "loopline.long": "x" * 9_000})
+    tags = MlflowClient(mlflow_url).get_model_version(project, "1").tags
+    assert tags["loopline.approved_by"] == "ines"
+    assert "loopline.empty" not in tags
+    assert len(tags["loopline.long"]) == 5_000
+    with pytest.raises(NoSuchVersion, match="no version 2"):
+        await registry.tag(project, 2, {"loopline.approved_by": "ines"})
+
+
+async def test_a_run_tells_what_was_logged_with_it(registry: MlflowRegistry, mlflow_url: str, run_id: str) -> None:
+    from mlflow import MlflowClient
+    from mlflow.entities import Dataset, DatasetInput
+
+    client = MlflowClient(mlflow_url)
+    client.set_tag(run_id, "mlflow.source.git.commit", "9c1e7f2")
+    client.log_param(run_id, "lr", 0.1)
+    client.log_inputs(run_id, [DatasetInput(Dataset("solar 1", "0" * 16, "loopline", "blob://x"))])
+    client.set_terminated(run_id)
+    run = await registry.run(run_id)
+    assert run.tags["mlflow.source.git.commit"] == "9c1e7f2"
+    assert (run.parameters, run.datasets) == ({"lr": "0.1"}, ("0" * 16,))
+    assert run.seconds >= 0
+    assert await registry.artifact(run_id, "model.pt") == b"torchscript"
+    assert await registry.artifacts(run_id) == {"model.pt"}
+    with pytest.raises(NoSuchRun):
+        await registry.run("0123456789abcdef0123456789abcdef")
+
+
+async def test_versions_made_by_hand_and_their_aliases_are_seen(
+    registry: MlflowRegistry, mlflow_url: str, project: str, run_id: str
+) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(mlflow_url)
+    client.create_registered_model(project)
+    assert (await registry.all_aliases())[project] == {}
+    artifacts = client.get_run(run_id).info.artifact_uri
+    client.create_model_version(project, f"{artifacts}/model.pt", run_id)
+    client.set_registered_model_alias(project, "candidate", "1")
+    client.set_registered_model_alias(project, "champion", "1")
+    assert (await registry.all_aliases())[project] == {"candidate": 1, "champion": 1}
+    found = await registry.version(project, 1)
+    assert (found.number, found.run_id, found.tags) == (1, run_id, {})
+    assert await registry.brought(project, run_id) == 1
+    await registry.tag(project, 1, {"loopline.model_sha256": MODEL_SHA256})
+    assert await registry.brought(project, run_id) is None
+    await registry.drop_alias(project, "champion")
+    await registry.drop_alias(project, "champion")
+    assert (await registry.all_aliases())[project] == {"candidate": 1}
+    with pytest.raises(NoSuchVersion):
+        await registry.version(project, 2)
+
+
 async def test_an_unreachable_server_is_away_at_once_and_is_left_to_the_delivery() -> None:
     registry = MlflowRegistry("http://127.0.0.1:9", timeout_s=10)
     with pytest.raises(Away, match=r"MLflow at http://127\.0\.0\.1:9 does not answer: is it running\?"):

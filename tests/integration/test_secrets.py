@@ -26,6 +26,7 @@ from services.chassis.provisioning import provision
 from services.chassis.settings import Settings
 from tests.eventually import eventually
 from tests.servers import running
+from tests.signing import key_settings
 
 pytestmark = pytest.mark.integration
 
@@ -93,6 +94,7 @@ async def start(folder: Path, *words: str, **settings: str) -> asyncio.subproces
         "LOOPLINE_BLOBS_ROOT": str(folder / "blobs"),
         "LOOPLINE_LOG_LEVEL": "DEBUG",
         "PYTHONPATH": str(ROOT),
+        **key_settings(),
     }
     with (folder / "output").open("ab") as output:
         return await asyncio.create_subprocess_exec(

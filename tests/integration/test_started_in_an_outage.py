@@ -34,6 +34,7 @@ from tests.servers import running
 from tests.services.labeling_sync.real import a_card, a_picture
 from tests.services.predictor.world import inline
 from tests.services.registry.world import evaluation
+from tests.signing import signed
 
 pytestmark = pytest.mark.integration
 
@@ -97,7 +98,9 @@ def work_for_each(client: Client) -> dict[str, Event]:
         classes=tiny.CLASSES,
         max_side=made.max_side,
     )
-    version = ModelVersion(name=PROJECT, version=2, model=model, run_id="run-2", dataset_id="0" * 16, dataset_number=1)
+    version = signed(
+        ModelVersion(name=PROJECT, version=2, model=model, run_id="run-2", dataset_id="0" * 16, dataset_number=1)
+    )
     manifest = two_corners(client.blobs, **COUNTS)
     counts = tuple(ClassCount(label=label, **COUNTS) for label in tiny.CLASSES)
     return {

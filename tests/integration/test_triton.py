@@ -25,6 +25,7 @@ from services.chassis.connection import connect
 from services.chassis.errors import Retry
 from services.chassis.provisioning import provision
 from services.chassis.settings import Settings
+from services.chassis.sketches import sketch, unsketched
 from services.deployer import app as deployer
 from services.deployer.adapters.triton import TritonNodes
 from services.deployer.model_config import model_config
@@ -36,6 +37,7 @@ from services.predictor.settings import PredictorSettings
 from tests.eventually import eventually
 from tests.servers import running
 from tests.services.predictor.world import inline
+from tests.signing import signed
 
 pytestmark = [
     pytest.mark.integration,
@@ -105,23 +107,27 @@ class Stack:
             probabilities[2] = probabilities[2][::-1]
         npz = io.BytesIO()
         np.savez(npz, probabilities=probabilities, **{f"image_{i}": image for i, image in enumerate(golden)})  # type: ignore[arg-type]
-        return ModelVersion(
-            name=project,
-            version=number,
-            model=TrainedModel(
-                file=self.client.blobs.put(file or torchscript(number), "pt"),
-                golden=self.client.blobs.put(npz.getvalue(), "npz"),
-                classes=CLASSES,
-                max_side=64,
-            ),
-            run_id=f"run-{number}",
-            dataset_id="0" * 16,
-            dataset_number=number,
+        return signed(
+            ModelVersion(
+                name=project,
+                version=number,
+                model=TrainedModel(
+                    file=self.client.blobs.put(file or torchscript(number), "pt"),
+                    golden=self.client.blobs.put(npz.getvalue(), "npz"),
+                    classes=CLASSES,
+                    max_side=64,
+                ),
+                run_id=f"run-{number}",
+                dataset_id="0" * 16,
+                dataset_number=number,
+            )
         )
 
-    async def approve(self, version: ModelVersion) -> DeploymentCompleted | DeploymentFailed:
+    async def approve(
+        self, version: ModelVersion, instead_of: int | None = None
+    ) -> DeploymentCompleted | DeploymentFailed:
         """Approve a version and wait for the end of its rollout."""
-        approved = ModelApproved(version=version, approved_by="gates", why="all 4 gates passed")
+        approved = ModelApproved(version=version, approved_by="gates", why="all 4 gates passed", instead_of=instead_of)
         await self.client.say(approved, project=version.name)
 
         ends: list[DeploymentCompleted | DeploymentFailed] = []
@@ -181,9 +187,10 @@ async def test_pushed_model_answers_as_torch_does_and_a_bad_image_fails_alone(
             assert "too small" in str(answer)
             continue
         assert not isinstance(answer, BaseException)
-        probabilities, heat_map, _ = in_process(1, image)
+        probabilities, heat_map, embedding = in_process(1, image)
         np.testing.assert_allclose(answer.probabilities, probabilities, atol=1e-5)
         np.testing.assert_allclose(answer.heat_map, heat_map, atol=1e-5)
+        np.testing.assert_allclose(answer.embedding, embedding, atol=1e-5)
         assert answer.node == "local"
     await nodes.unload("local", "alone-v1")
     with pytest.raises(Retry):
@@ -220,8 +227,18 @@ async def test_versions_roll_out_only_when_they_answer_as_they_should(
             assert isinstance(completed, DeploymentCompleted)
             assert (completed.replaces, completed.unloaded) == (replaced, left)
         assert (await routed(), await loaded()) == ((5, 4), [4, 5])
+
+        unsigned = await stack.approve(stack.version("solar", 6).model_copy(update={"signature": None}))
+        assert isinstance(unsigned, DeploymentFailed)
+        assert "version 6 of solar is not signed" in unsigned.reason
+        assert (await routed(), await loaded()) == ((5, 4), [4, 5])
+        back = await stack.approve(stack.version("solar", 4), instead_of=5)
+        assert isinstance(back, DeploymentCompleted)
+        assert (back.replaces, back.unloaded) == (5, ())
+        assert (await routed(), await loaded()) == ((4, 5), [4, 5])
+
         started = [event.version.version async for event, _, _ in stack.client.read(DeploymentStarted)]
-        assert started == [1, 2, 3, 4, 5]
+        assert started == [1, 2, 3, 4, 5, 6, 4]
 
 
 async def test_a_hundred_requests_at_once_are_answered_as_torch_would(stack: Stack, triton: str) -> None:
@@ -242,13 +259,15 @@ async def test_a_hundred_requests_at_once_are_answered_as_torch_would(stack: Sta
         await eventually(answered, timeout_s=20)
         for image, envelope in zip(shown, said, strict=True):
             answer = found[envelope.id]
-            probabilities, heat_map, _ = in_process(1, image)
+            probabilities, heat_map, embedding = in_process(1, image)
             np.testing.assert_allclose(answer.probabilities, probabilities, atol=1e-5)
             assert (answer.label, answer.model_version) == (CLASSES[int(probabilities.argmax())], 1)
             assert answer.heat_map
             kept = images.decode(stack.client.blobs.read(answer.heat_map.uri))[0]
             np.testing.assert_allclose(kept / 255, heat_map, atol=1 / 255)
             assert images.decode(stack.client.blobs.read(answer.image.uri)).shape == image.shape
+            ours = unsketched(sketch(embedding) or "")
+            np.testing.assert_allclose(unsketched(answer.sketch or ""), ours, rtol=1e-2, atol=1e-2)
 
         asked = await stack.client.predict(project, inline(images.encode_png(shown[0])))
         assert isinstance(asked, PredictionCompleted)

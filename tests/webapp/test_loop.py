@@ -55,7 +55,7 @@ def test_each_station_tells_what_happened_last_and_what_was_refused_before() -> 
         "Label": "functional, not defective",
         "Dataset": "1 with 300 labels, 300 of them new",
         "Train": "started",
-        "Evaluate": "passed. All 3 gates passed.",
+        "Evaluate": "All 3 gates passed.",
         "Register": "v1 approved by gates: all 3 gates passed",
         "Deploy": "v1 serves",
         "Predict": "defective, 90% sure, by v1",

@@ -10,9 +10,10 @@ from streamlit.testing.v1 import AppTest
 
 from services.chassis.dead import DeadLetter
 from tests.letters import letter
-from tests.said import deployed, enveloped, judged
+from tests.said import at, deployed, enveloped, judged
 from webapp import shared
 from webapp.known import Known, Link
+from webapp.read_models.drift import Drifting
 from webapp.read_models.trouble import Letter
 from webapp.settings import WebappSettings
 from webapp.subscription import NotSaid
@@ -106,6 +107,18 @@ def test_without_dead_letters_there_is_no_trouble(live: FakeSubscription) -> Non
     told = words(drawn("trouble"))
     assert "Cannot reach NATS" in told
     assert "No dead letters" not in told
+
+
+def test_what_drifts_is_told_above_the_letters(live: FakeSubscription) -> None:
+    drift = Drifting(
+        "solar", 7, "classes", at(0), "Version 7 answers [defective](http://evil) for 90% of the pictures."
+    )
+    live.found(drifting=(drift,))
+    told = words(drawn("trouble"))
+    assert "solar v7, classes since" in told
+    assert "for 90% of the pictures" in told
+    assert "[defective](" not in told
+    assert "No dead letters" in told
 
 
 def test_a_dead_letter_is_told_with_its_reason_and_shown_whole_when_asked_for(live: FakeSubscription) -> None:

@@ -25,7 +25,7 @@ def test_a_whole_turn_is_told_in_four_steps() -> None:
     assert told(*FIRST_TURN) == {
         "Dataset": ("1 with 300 labels, 300 of them new", "good", False),
         "Training": ("done in 14 s on dataset 1", "good", False),
-        "Verdict": ("passed. All 3 gates passed.", "good", False),
+        "Verdict": ("All 3 gates passed.", "good", False),
         "Serving": ("v1", "good", False),
     }
 
@@ -54,7 +54,7 @@ def test_a_rollout_that_failed_leaves_the_version_that_serves() -> None:
 
 def test_a_verdict_that_is_no_pass_is_told_with_its_sentence() -> None:
     verdict = told(enveloped(judged("cannot-be-judged", "Too few defective cells."), 1))["Verdict"]
-    assert verdict[:2] == ("cannot be judged. Too few defective cells.", "bad")
+    assert verdict[:2] == ("Too few defective cells.", "bad")
 
 
 def test_nothing_is_told_of_a_project_without_a_turn() -> None:

@@ -11,11 +11,19 @@ from contracts.envelope import Envelope
 from contracts.events.base import Event
 from contracts.events.dataset import DatasetRejected, DatasetRequested, DatasetVersioned
 from contracts.events.deployment import DeploymentCompleted, DeploymentFailed, DeploymentStarted
+from contracts.events.drift import DriftDetected
 from contracts.events.evaluation import EvaluationCompleted, EvaluationFailed
 from contracts.events.feedback import FeedbackGiven, FeedbackRejected
 from contracts.events.image import ImageAdded, ImageRejected
-from contracts.events.label import LabelSubmitted
-from contracts.events.model import ModelApproved, ModelPromoted, ModelRegistered
+from contracts.events.label import LabelDoubted, LabelSubmitted, LabelWithdrawn
+from contracts.events.model import (
+    ModelApprovalRequested,
+    ModelApproved,
+    ModelDemoted,
+    ModelPromoted,
+    ModelRegistered,
+    ModelRejected,
+)
 from contracts.events.prediction import PredictionCompleted, PredictionFailed
 from contracts.events.training import (
     TrainingCancelled,
@@ -28,7 +36,7 @@ from contracts.events.training import (
 from webapp.read_models.telling import Tone, told
 
 STATIONS: dict[str, tuple[type[Event], ...]] = {
-    "Label": (ImageAdded, ImageRejected, LabelSubmitted, FeedbackGiven, FeedbackRejected),
+    "Label": (ImageAdded, ImageRejected, LabelSubmitted, LabelWithdrawn, LabelDoubted, FeedbackGiven, FeedbackRejected),
     "Dataset": (DatasetRequested, DatasetVersioned, DatasetRejected),
     "Train": (
         TrainingRequested,
@@ -39,9 +47,16 @@ STATIONS: dict[str, tuple[type[Event], ...]] = {
         TrainingCancelled,
     ),
     "Evaluate": (EvaluationCompleted, EvaluationFailed),
-    "Register": (ModelRegistered, ModelApproved, ModelPromoted),
+    "Register": (
+        ModelRegistered,
+        ModelApprovalRequested,
+        ModelApproved,
+        ModelRejected,
+        ModelDemoted,
+        ModelPromoted,
+    ),
     "Deploy": (DeploymentStarted, DeploymentCompleted, DeploymentFailed),
-    "Predict": (PredictionCompleted, PredictionFailed),
+    "Predict": (PredictionCompleted, PredictionFailed, DriftDetected),
 }
 LOOP_EVENTS = tuple(event for events in STATIONS.values() for event in events)
 

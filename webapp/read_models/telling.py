@@ -5,11 +5,19 @@ from typing import Literal
 from contracts.events.base import Event
 from contracts.events.dataset import DatasetRejected, DatasetRequested, DatasetVersioned
 from contracts.events.deployment import DeploymentCompleted, DeploymentFailed, DeploymentStarted
+from contracts.events.drift import DriftDetected
 from contracts.events.evaluation import EvaluationCompleted, EvaluationFailed
 from contracts.events.feedback import FeedbackGiven, FeedbackRejected
 from contracts.events.image import ImageAdded, ImageRejected
-from contracts.events.label import LabelSubmitted
-from contracts.events.model import ModelApproved, ModelPromoted, ModelRegistered
+from contracts.events.label import LabelDoubted, LabelSubmitted, LabelWithdrawn
+from contracts.events.model import (
+    ModelApprovalRequested,
+    ModelApproved,
+    ModelDemoted,
+    ModelPromoted,
+    ModelRegistered,
+    ModelRejected,
+)
 from contracts.events.prediction import PredictionCompleted, PredictionFailed
 from contracts.events.training import (
     TrainingCancelled,
@@ -31,7 +39,9 @@ def told(event: Event) -> tuple[str, Tone]:
         case DatasetRequested():
             return "asked for", "waiting"
         case DatasetVersioned():
-            return f"{event.number} with {event.labels:,} labels, {event.new_labels:,} of them new", "good"
+            left_out = sum(one.count for one in event.left_out)
+            more = f"; {left_out:,} left out" if left_out else ""
+            return f"{event.number} with {event.labels:,} labels, {event.new_labels:,} of them new{more}", "good"
         case DatasetRejected():
             return f"refused: {event.checks[0].sentence}", "bad"
         case TrainingRequested():
@@ -48,7 +58,7 @@ def told(event: Event) -> tuple[str, Tone]:
             return f"cancelled: {event.reason}", "waiting"
         case EvaluationCompleted():
             return (
-                f"{event.verdict.replace('-', ' ')}. {event.sentence}",
+                " ".join([event.sentence, *event.remarks]),
                 "good" if event.verdict == "passed" else "bad",
             )
         case EvaluationFailed():
@@ -60,6 +70,12 @@ def _told_around_the_model(event: Event) -> tuple[str, Tone]:
     match event:
         case ModelRegistered():
             return f"v{event.version.version} registered", "good"
+        case ModelApprovalRequested():
+            return f"v{event.version.version} waits for a person: {event.why}", "waiting"
+        case ModelRejected():
+            return f"v{event.version.version} rejected by {event.rejected_by}: {event.why}", "bad"
+        case ModelDemoted():
+            return f"v{event.version.version} demoted by {event.demoted_by}: {event.why}", "bad"
         case ModelApproved():
             return f"v{event.version.version} approved by {event.approved_by}: {event.why}", "good"
         case ModelPromoted():
@@ -72,6 +88,8 @@ def _told_around_the_model(event: Event) -> tuple[str, Tone]:
             return f"the rollout of v{event.version.version} failed: {event.reason}", "bad"
         case PredictionCompleted():
             return f"{event.label}, {event.confidence:.0%} sure, by v{event.model_version}", "good"
+        case DriftDetected():
+            return event.sentence, "bad"
         case PredictionFailed():
             return f"no answer: {event.reason}", "bad"
         case ImageAdded():
@@ -80,6 +98,10 @@ def _told_around_the_model(event: Event) -> tuple[str, Tone]:
             return f"an image was refused: {event.reason}", "bad"
         case LabelSubmitted():
             return f"{event.label}{f', says {event.annotator}' if event.annotator else ''}", "good"
+        case LabelWithdrawn():
+            return f"no longer {event.label}: the label was {event.why}", "waiting"
+        case LabelDoubted():
+            return f"{event.label} looks like {event.likelier}: task {event.task_id} is for a second look", "waiting"
         case FeedbackGiven():
             return f"{event.correct}, not {event.predicted}" if event.correct != event.predicted else "right", "good"
         case FeedbackRejected():

@@ -1,4 +1,4 @@
-"""Trouble: the messages that a service gave up on, and their two ways out."""
+"""Trouble: what drifts, and the messages that a service gave up on with their two ways out."""
 
 import json
 from collections.abc import Callable
@@ -36,6 +36,10 @@ def _board(by: str) -> None:
     parts.link_told(live.link())
     if told := st.session_state.get(_TOLD):
         st.caption(f":material/check: {plain(told)}")
+    for drift in live.drifting():
+        since = clock(drift.since, parts.now(), parts.zone())
+        about = f"{drift.project} v{drift.version}, {drift.kind} since {since}"
+        st.warning(f"**{plain(about)}**\n\n{plain(drift.sentence)}", icon=":material/trending_down:")
     letters = live.letters()
     if not letters:
         if live.link().up:

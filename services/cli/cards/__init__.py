@@ -40,9 +40,20 @@ def parse_card(text: str, source: str) -> ScopeCard:
     if not isinstance(rows, dict):
         raise BadInput(f"{source} is no scope card: it needs rows such as project: and data:")
     try:
-        return ScopeCard.model_validate(rows, extra="forbid")
+        card = ScopeCard.model_validate(rows, extra="forbid")
     except ValidationError as error:
         raise BadInput(f"{source}: {explain(error)}") from None
+    _check_renamed(card.data, source)
+    return card
+
+
+def _check_renamed(data: Data, source: str) -> None:
+    """Not the model's to check: a card that was published says nothing of it, and means something all the same."""
+    for old, new in data.renamed.items():
+        if old in data.classes:
+            raise BadInput(f"{source}: data.renamed: {old} is still a class: take it off data.classes")
+        if new not in data.classes:
+            raise BadInput(f"{source}: data.renamed: {old} leads to {new}, which is no class: put it on data.classes")
 
 
 def card_for(project: str, classes: Sequence[str]) -> ScopeCard:

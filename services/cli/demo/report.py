@@ -63,6 +63,14 @@ def show_turns(console: Console, turns: Sequence[Turn], spans: Sequence[StoredSp
         console.print(table)
 
 
+def _in_short(judged: EvaluationCompleted) -> str:
+    """The verdict without the sentences of its gates, which stand below it."""
+    sentence = judged.sentence
+    for gate in judged.gates:
+        sentence = sentence.replace(gate.sentence, "")
+    return " ".join(sentence.split())
+
+
 def _rows(turn: Turn, spans: Sequence[StoredSpan]) -> list[tuple[str, float | None, str]]:
     mine = [span for span in spans if span.trace_id == turn.trace_id]
 
@@ -77,7 +85,7 @@ def _rows(turn: Turn, spans: Sequence[StoredSpan]) -> list[tuple[str, float | No
         rows.append(("dataset", None, f"version {dataset.number}: {dataset.labels} labels, {dataset.new_labels} new"))
         rows.append(("train", spent(TRAINING_RUN), f"recipe {judged.plan.recipe}" if judged else ""))
     if judged:
-        rows.append(("judge", spent(EVALUATION_RUN), judged.sentence))
+        rows.append(("judge", spent(EVALUATION_RUN), _in_short(judged)))
         rows += [("", None, f"{'+' if gate.passed else '-'} {gate.sentence}") for gate in judged.gates]
     if registered:
         rows.append(("register", None, f"version {registered.version.version}"))

@@ -2,7 +2,9 @@
 
 import asyncio
 
+from contracts.events.base import BlobRef
 from services.chassis.blobs import Blobs
+from services.chassis.errors import Rejected
 
 
 class BlobArtifacts:
@@ -11,6 +13,8 @@ class BlobArtifacts:
     def __init__(self, blobs: Blobs) -> None:
         self._blobs = blobs
 
-    async def read(self, uri: str) -> bytes:
+    async def read(self, ref: BlobRef) -> bytes:
         """As `Artifacts.read`: the store checks the SHA-256 that the name promises."""
-        return await asyncio.to_thread(self._blobs.read, uri)
+        if not ref.uri.startswith(f"blob://{ref.sha256}"):
+            raise Rejected(f"{ref.uri} is not the file with the SHA-256 {ref.sha256} that was registered")
+        return await asyncio.to_thread(self._blobs.read, ref.uri)

@@ -2,19 +2,22 @@
 
 import asyncio
 import io
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
 
 from PIL import Image
 
 from contracts.events.base import BlobRef
 from services.chassis.blobs import BlobMissing, Blobs
 from services.chassis.images import BadImage, size
-from services.labeling_sync.datasets import Row
-from services.labeling_sync.ports import BadPicture
+from services.labeling_sync.datasets import Before, LabelledImage, Row
+from services.labeling_sync.ports import BadPicture, Looked
+from services.labeling_sync.sides import Split
 
 _AT_ONCE = 2
+_HASH_SIDE = 16  # 256 bits
+_FORMER_SIDES = b"loopline.former_sides"
 
 
 class BlobPictures:
@@ -29,22 +32,25 @@ class BlobPictures:
         async with self._places:
             return await asyncio.to_thread(self._check, uri, sha256)
 
-    async def unreadable(self, rows: Sequence[Row], checked: Mapping[str, Any]) -> dict[str, str]:
-        """As `Pictures.unreadable`."""
+    async def looked_at(self, images: Sequence[LabelledImage], known: Mapping[str, str]) -> Looked:
+        """As `Pictures.looked_at`."""
         async with self._places:
-            return await asyncio.to_thread(self._unreadable, rows, checked)
+            return await asyncio.to_thread(self._looked_at, images, known)
 
-    def _unreadable(self, rows: Sequence[Row], checked: Mapping[str, Any]) -> dict[str, str]:
-        found = {}
-        for row in rows:
+    def _looked_at(self, images: Sequence[LabelledImage], known: Mapping[str, str]) -> Looked:
+        unreadable, hashes = {}, {}
+        for image in images:
+            hash_ = known.get(image.sha256)
             try:
-                if row.sha256 not in checked:
-                    self._check(row.uri, row.sha256)
-                elif not self._blobs.exists(row.uri):
-                    raise BadPicture(f"{row.uri} is not in the blob store any more")
+                if hash_ is None:
+                    self._check(image.uri, image.sha256)
+                    hash_ = _perceptual_hash(self._blobs.read(image.uri))
+                elif not self._blobs.exists(image.uri):
+                    raise BadPicture(f"{image.uri} is not in the blob store any more")
+                hashes[image.sha256] = hash_
             except BadPicture as error:
-                found[row.sha256] = str(error)
-        return found
+                unreadable[image.sha256] = str(error)
+        return Looked(unreadable, hashes)
 
     def _check(self, uri: str, sha256: str) -> tuple[int, int]:
         if not uri.startswith(f"blob://{sha256}"):
@@ -70,34 +76,58 @@ def _whole_size(data: bytes) -> tuple[int, int]:
     return width, height
 
 
+def _perceptual_hash(data: bytes) -> str:
+    """256 bits as 64 hex digits: the low frequencies of the grey picture. No larger than needed is decoded."""
+    import imagehash  # with scipy; a service without labels does not need it
+
+    image = Image.open(io.BytesIO(data), formats=("PNG", "JPEG"))
+    try:
+        image.draft("L", (4 * _HASH_SIDE, 4 * _HASH_SIDE))
+        return str(imagehash.phash(image, hash_size=_HASH_SIDE))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise BadPicture(f"the image is truncated or damaged: {error}") from error
+
+
 class ParquetManifests:
-    """`Manifests` in the blob store."""
+    """`Manifests` in the blob store. The sides of former images stand in the file's metadata, which readers skip."""
 
     def __init__(self, blobs: Blobs) -> None:
         self._blobs = blobs
 
-    async def write(self, rows: Sequence[Row]) -> BlobRef:
+    async def write(self, rows: Sequence[Row], former: Mapping[str, Split]) -> BlobRef:
         """As `Manifests.write`."""
-        return await asyncio.to_thread(self._write, rows)
+        return await asyncio.to_thread(self._write, rows, former)
 
-    async def labels(self, uri: str) -> dict[str, str]:
-        """As `Manifests.labels`."""
-        return await asyncio.to_thread(self._labels, uri)
+    async def read(self, uri: str) -> Before:
+        """As `Manifests.read`."""
+        return await asyncio.to_thread(self._read, uri)
 
-    def _write(self, rows: Sequence[Row]) -> BlobRef:
+    def _write(self, rows: Sequence[Row], former: Mapping[str, Split]) -> BlobRef:
         # Imported where it is used: 40 MB that a service without labels does not need.
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        text = ("sha256", "uri", "label", "split", "chosen", "annotator")
-        schema = pa.schema([*((name, pa.string()) for name in text), ("width", pa.int32()), ("height", pa.int32())])
+        numbers = ("width", "height")
+        kinds = {name: pa.int32() if name in numbers else pa.string() for name in Row.__dataclass_fields__}
+        schema = pa.schema(list(kinds.items()))
+        if former:
+            schema = schema.with_metadata({_FORMER_SIDES: json.dumps(dict(sorted(former.items()))).encode()})
         table = pa.Table.from_pylist([asdict(row) for row in sorted(rows, key=lambda row: row.sha256)], schema=schema)
         out = io.BytesIO()
         pq.write_table(table, out, compression="zstd")
         return self._blobs.put(out.getvalue(), "parquet")
 
-    def _labels(self, uri: str) -> dict[str, str]:
+    def _read(self, uri: str) -> Before:
         import pyarrow.parquet as pq
 
-        table = pq.read_table(io.BytesIO(self._blobs.read(uri)), columns=["sha256", "label"])
-        return dict(zip(table["sha256"].to_pylist(), table["label"].to_pylist(), strict=True))
+        file = pq.ParquetFile(io.BytesIO(self._blobs.read(uri)))
+        columns = ["sha256", "label", "split"]
+        hashed = "perceptual_hash" in file.schema_arrow.names  # one of before near-duplicates has none
+        table = file.read(columns=[*columns, *(["perceptual_hash"] if hashed else [])])
+        sha256 = table["sha256"].to_pylist()
+        former = json.loads((file.schema_arrow.metadata or {}).get(_FORMER_SIDES, b"{}"))
+        return Before(
+            labels=dict(zip(sha256, table["label"].to_pylist(), strict=True)),
+            hashes=dict(zip(sha256, table["perceptual_hash"].to_pylist(), strict=True)) if hashed else {},
+            sides=former | dict(zip(sha256, table["split"].to_pylist(), strict=True)),
+        )

@@ -24,8 +24,7 @@ _CHANNEL = [
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
 ]
-# The embedding is not asked for: nobody downstream reads it yet.
-_PROBABILITIES, _HEAT_MAP = "OUTPUT__0", "OUTPUT__1"
+_PROBABILITIES, _HEAT_MAP, _EMBEDDING = _OUTPUTS = "OUTPUT__0", "OUTPUT__1", "OUTPUT__2"
 # A node that was away is asked again after this long, by one request; the others would all wait for a frozen one.
 _SHUN_S = 5.0
 # Of these the node or the network is the cause; of all others the model or the image.
@@ -121,10 +120,15 @@ class TritonModels:
         answer = await self._client(node).infer(
             model,
             [tensor],
-            outputs=[InferRequestedOutput(_PROBABILITIES), InferRequestedOutput(_HEAT_MAP)],
+            outputs=[InferRequestedOutput(name) for name in _OUTPUTS],
             client_timeout=self._deadline_s,
         )
-        return ModelAnswer(node, answer.as_numpy(_PROBABILITIES)[0], answer.as_numpy(_HEAT_MAP)[0])
+        return ModelAnswer(
+            node,
+            answer.as_numpy(_PROBABILITIES)[0],
+            answer.as_numpy(_HEAT_MAP)[0],
+            answer.as_numpy(_EMBEDDING)[0],
+        )
 
     def _client(self, node: str) -> InferenceServerClient:
         if node not in self._clients:

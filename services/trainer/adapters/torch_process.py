@@ -78,6 +78,8 @@ class TorchProcess:
                 answers = cast("AsyncGenerator[dict[str, Any]]", self._child.run(given))
                 async with aclosing(answers):
                     async for answer in answers:
+                        if answer.get("result") == {}:
+                            continue
                         if "result" in answer:
                             made = Made.model_validate(answer["result"])
                             current.set_attribute("loopline.run_id", made.run_id)

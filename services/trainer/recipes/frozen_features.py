@@ -1,25 +1,21 @@
-"""The recipe `frozen-features`: kept features of a frozen backbone, a linear head, TorchScript."""
+"""The recipe `frozen-features`: kept features of a frozen backbone, a fitted head, TorchScript."""
 
-import io
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from services.chassis.blobs import Cache
 from services.chassis.errors import Rejected
-from services.trainer.dataset import Dataset, Example
+from services.trainer.dataset import Dataset
 from services.trainer.recipes.classifier import classifier, saved
-from services.trainer.recipes.extractor import FEATURES, extractor, extractor_key
-from services.trainer.recipes.head import Examples, Head, NotFinite, accuracy, fit_head, log_loss
-from services.trainer.recipes.kept import KeptFeatures, pixels
+from services.trainer.recipes.doubts import doubts
+from services.trainer.recipes.extractor import extractor
+from services.trainer.recipes.features import features_of
+from services.trainer.recipes.head import Examples, Head, NotFinite, accuracy, fit_head
+from services.trainer.recipes.heads import KernelHead
+from services.trainer.recipes.making import GOLDEN, answered, labels_of, validated, validation_metrics
 from services.trainer.recipes.parameters import FrozenFeatures
-from services.trainer.recipes.recipe import Context, MadeModel, Reading
-
-GOLDEN = 8
+from services.trainer.recipes.recipe import Context, MadeModel
 
 
 def train(dataset: Dataset, parameters: Mapping[str, Any], context: Context) -> MadeModel:
@@ -30,76 +26,42 @@ def train(dataset: Dataset, parameters: Mapping[str, Any], context: Context) -> 
     """
     chosen, report = FrozenFeatures.model_validate(parameters), context.report
     known = dataset.of_split("train", "validation")
-    features = _features(known, chosen, context)
-    labels = torch.tensor([example.label for example in known], dtype=torch.int64)
+    features, labels = features_of(known, chosen, context, chosen.views), labels_of(known)
     in_train = torch.tensor([example.split == "train" for example in known])
     training = Examples(features[in_train], labels[in_train])
     validation = Examples(features[~in_train], labels[~in_train])
+    balanced = chosen.class_weight == "balanced"
     try:
         head = fit_head(
             training,
             validation,
             len(dataset.classes),
             l2=chosen.l2,
-            balanced=chosen.class_weight == "balanced",
+            balanced=balanced,
             report=lambda done, total, loss: report("fit", done, total, {"loss": loss}),
         )
+        doubted = doubts(known, Examples(features, labels), dataset.classes, head, balanced) if chosen.doubts else None
     except NotFinite as error:
         raise Rejected(str(error)) from error
     report("export", 0, 2, {})
-    scripted = classifier(head, chosen.image_px)
+    scripted = classifier(extractor(chosen.image_px, chosen.backbone), KernelHead(head), chosen.views)
     model = saved(scripted)
     report("export", 1, 2, {})
     golden = answered(scripted, dataset.golden(GOLDEN), context.blobs, chosen.max_side)
     report("export", 2, 2, {})
-    return MadeModel(model, golden, measured(head, training, validation), chosen.max_side)
-
-
-def _features(examples: tuple[Example, ...], parameters: FrozenFeatures, context: Context) -> Tensor:
-    def extract(images: Tensor) -> Tensor:
-        with torch.inference_mode(), unprofiled():
-            _, features = extractor(parameters.image_px)(images)
-        assert isinstance(features, Tensor)
-        return features
-
-    key = f"{extractor_key(parameters.image_px)}-{parameters.max_side}"
-    cache = Cache(context.kept_root, f"features/{key}")
-    kept = KeptFeatures(context.blobs, cache, extract, width=FEATURES, max_side=parameters.max_side)
-    return kept.of(examples, lambda done, total: context.report("features", done, total, {}))
-
-
-def unprofiled() -> AbstractContextManager[None]:
-    """TorchScript as it is: on a CPU its optimiser finds nothing here, and costs the first calls half a second."""
-    context: AbstractContextManager[None] = torch.jit.optimized_execution(False)
-    return context
+    of_validation = validated(dataset.of_split("validation"), head.logits(validation.features))
+    metrics = measured(head, training, validation)
+    return MadeModel(model, golden, metrics, chosen.max_side, of_validation, doubts=doubted)
 
 
 def measured(head: Head, training: Examples, validation: Examples) -> dict[str, float]:
     """What to know about a head; what validation cannot tell is left out."""
-    metrics = {
+    return {
         "train_images": float(len(training.labels)),
         "validation_images": float(len(validation.labels)),
         "train_loss": head.loss,
         "train_accuracy": accuracy(head.logits(training.features), training.labels),
         "l2": head.l2,
         "temperature": head.temperature,
+        **validation_metrics(head.logits(validation.features), validation.labels),
     }
-    if len(validation.labels):
-        logits = head.logits(validation.features)
-        metrics["validation_accuracy"] = accuracy(logits, validation.labels)
-        metrics["validation_log_loss"] = log_loss(logits, validation.labels)
-    return metrics
-
-
-def answered(model: torch.jit.ScriptModule, examples: tuple[Example, ...], blobs: Reading, max_side: int) -> bytes:
-    """npz of `image_<i>` uint8 [3, H, W] and `probabilities` float32 [G, C]: what the model answers here.
-
-    Each image is asked alone, as a node may be asked.
-    """
-    images = [pixels(example, blobs, max_side) for example in examples]
-    with torch.inference_mode(), unprofiled():
-        answers = [model(torch.from_numpy(image)[None])[0][0].numpy() for image in images]
-    out = io.BytesIO()
-    arrays: dict[str, Any] = {f"image_{place}": image for place, image in enumerate(images)}
-    np.savez(out, **arrays, probabilities=np.stack(answers).astype(np.float32))
-    return out.getvalue()

@@ -1,8 +1,9 @@
+import errno
 from pathlib import Path
 
 import pytest
 
-from services.chassis.blobs import BlobMissing, Blobs, Cache
+from services.chassis.blobs import BlobMissing, Blobs, Cache, Full
 from services.chassis.errors import Away
 
 
@@ -83,3 +84,22 @@ def test_a_cache_keeps_the_last_value_and_refuses_keys_that_leave_it(tmp_path: P
             cache.put(key, b"")
     with pytest.raises(ValueError, match="cache key"):
         Cache(str(tmp_path), "../out")
+
+
+def test_a_full_disk_is_told_apart_and_what_is_kept_can_be_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = Cache(str(tmp_path), "checkpoints/train.solar.0123")
+    cache.clear()
+    cache.put("last", b"abc")
+    cache.clear()
+    assert cache.get("last") is None
+    cache.put("last", b"abc")
+
+    def full(path: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(Full, match=r"no room left on the disk of .*: free some"):
+        cache.put("last", b"abcd")
+    assert cache.get("last") == b"abc"

@@ -1,15 +1,18 @@
 """Turns and the report of the demo, from facts alone."""
 
+import io
 from dataclasses import replace
 
 import pytest
+from rich.console import Console
 
 from contracts.events.base import Event
+from contracts.events.evaluation import GateResult
 from contracts.events.model import ModelApproved, ModelPromoted, ModelRegistered
 from contracts.events.training import TrainingCancelled, TrainingProgressed
 from contracts.telemetry import EVALUATION_RUN, TRAINING_RUN
 from services.chassis.traces import StoredSpan
-from services.cli.demo.report import turn_report
+from services.cli.demo.report import show_turns, turn_report
 from services.cli.demo.turns import Said, Turn, turns_of
 from tests.said import PLAN, START, answered, deployed, enveloped, judged, model_version, versioned
 
@@ -69,6 +72,22 @@ def test_the_report_counts_what_is_not_work_as_overhead_and_leaves_progress_out(
     assert report["stages"][0]["event"] == "loopline.dataset.versioned.v1"
     assert (report["trace_id"], report["labels"], report["model_version"]) == (TRACE, 300, 1)
     assert (report["test_accuracy"], report["verdict"]) == (0.86, "passed")
+
+
+def test_the_table_tells_each_gate_once() -> None:
+    gates = (
+        GateResult(gate="test set", passed=True, sentence="Every class has 5 test images."),
+        GateResult(gate="floor: accuracy", passed=False, sentence="Accuracy is 60 %, below 70 %."),
+    )
+    verdict = judged("failed", "1 of 2 gates failed. Accuracy is 60 %, below 70 %.").model_copy(update={"gates": gates})
+    shown = io.StringIO()
+    show_turns(Console(file=shown, width=120), [Turn([said(versioned(1), 0), said(verdict, 10)])], [])
+    lines = [" ".join(line.replace("│", "").split()) for line in shown.getvalue().splitlines()]
+    assert lines[-3:] == [
+        "judge 1 of 2 gates failed.",
+        "+ Every class has 5 test images.",
+        "- Accuracy is 60 %, below 70 %.",
+    ]
 
 
 def test_a_turn_that_deployed_nothing_has_no_overhead_to_report() -> None:

@@ -123,3 +123,52 @@ def test_label_needs_somebody_who_knows_the_truth(tmp_path: Path, cells: Path) -
     assert "no folder" in refused(run(client, "label", "--truth", str(tmp_path / "none")))
     assert "Missing option" in refused(run(client, "label"))
     assert "knows no true labels" in refused(run(client, "label", "--truth", str(cells / "defective")))
+
+
+def test_metadata_beside_the_images_travel_with_them(tmp_path: Path, cells: Path) -> None:
+    (cells / "metadata.csv").write_text(
+        "file_name,module,type,angle\nfunctional/0.png,007,mono,1.5\ndefective/2.png,12,,2\n"
+    )
+    client = FakeClient(tmp_path)
+    outcome = run(client, "import", str(cells), "--project", "solar")
+    assert "neither .png nor .jpg" not in outcome.err
+    found = {event.image.sha256: (event.label, event.metadata) for event in client.all(ImageAdded)}
+    names = [LabelledImage(png(seed), None, "").sha256 for seed in range(4)]
+    assert found[names[0]] == ("functional", {"module": "007", "type": "mono", "angle": 1.5})
+    assert found[names[2]] == ("defective", {"module": 12, "angle": 2})
+    assert found[names[1]] == ("functional", {})
+
+
+def test_an_exported_version_can_be_imported_again(tmp_path: Path, cells: Path) -> None:
+    flat = tmp_path / "export" / "images"
+    flat.mkdir(parents=True)
+    for seed in range(3):
+        (flat / f"{seed}.png").write_bytes(png(seed))
+    (flat.parent / "metadata.csv").write_text(
+        "file_name,sha256,label,split,chosen,annotator,width,height,group,type\n"
+        "images/0.png,00,functional,test,random,ada,16,16,,mono\nimages/1.png,01,defective,train,random,ada,16,16,,\n"
+    )
+    client = FakeClient(tmp_path)
+    answer = run(client, "import", str(flat.parent), "--project", "solar", "--json").json
+    assert answer["labels"] == {"defective": 1, "functional": 1}
+    assert answer["imported"] == 3
+    assert sorted((event.label or "", event.metadata) for event in client.all(ImageAdded)) == [
+        ("", {}), ("defective", {}), ("functional", {"type": "mono"}),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("name\n0.png\n", "has no column file_name"),
+        ("file_name\nfunctional/9.png\n", "names functional/9.png, which is not there"),
+        ("file_name\n\xff\n", "is no CSV"),
+    ],
+)
+def test_metadata_that_do_not_fit_are_refused_before_anything_is_said(
+    tmp_path: Path, cells: Path, text: str, complaint: str
+) -> None:
+    (cells / "metadata.csv").write_text(text, encoding="latin-1")
+    client = FakeClient(tmp_path)
+    assert complaint in refused(run(client, "import", str(cells), "--project", "solar"))
+    assert client.said == []

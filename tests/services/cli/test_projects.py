@@ -2,7 +2,6 @@ from pathlib import Path
 
 import pytest
 
-from contracts.events.dataset import DatasetRequested
 from contracts.events.project import ProjectDefined
 from services.chassis.errors import Unreachable
 from services.cli.cards import load_card
@@ -34,6 +33,14 @@ def test_card_may_be_json(tmp_path: Path) -> None:
         (CARD.replace("[functional, defective]", "[one]"), "data.classes: Tuple should have at least 2 items"),
         (CARD + "gates: {floors: [{metric: recall.brokn, at_least: 0.5}]}", "recall.brokn names no class of the card"),
         (CARD.replace("solar", "../solar"), "project: String should match pattern"),
+        (
+            CARD.replace("[functional, defective]", "[functional, defective], renamed: {defective: functional}"),
+            "data.renamed: defective is still a class",
+        ),
+        (
+            CARD.replace("[functional, defective]", "[functional, defective], renamed: {broken: brokn}"),
+            "data.renamed: broken leads to brokn, which is no class",
+        ),
         ("project: [", "is no YAML"),
         ("just text", "is no scope card"),
     ],
@@ -48,12 +55,6 @@ def test_bad_card_is_refused_in_a_line_that_names_the_field(tmp_path: Path, text
 
 def test_card_that_is_not_there_is_refused(tmp_path: Path) -> None:
     assert "No such file" in refused(run(FakeClient(tmp_path), "project", "apply", str(tmp_path / "no.yaml")))
-
-
-def test_dataset_is_requested_of_the_only_project(tmp_path: Path) -> None:
-    client = defined(tmp_path)
-    assert run(client, "dataset", "request", "--why", "before the audit").code == 0
-    assert client.all(DatasetRequested) == [DatasetRequested(why="before the audit")]
 
 
 @pytest.mark.parametrize("name", ["../etc", "So lar", "-x", "a" * 41, "a.b", "*", ">", ""])

@@ -62,21 +62,6 @@ def test_published_card_is_about_its_own_project(tmp_path: Path) -> None:
     assert "--project NAME" in refused(run(client, "publish", "dataset.requested"))
 
 
-def test_train_asks_with_parameters_of_their_own_types(tmp_path: Path) -> None:
-    client = _with_dataset(tmp_path)
-    words = ("--set", "l2=0.01", "--set", "flips=true", "--set", "head=linear", "--seed", "3", "--again")
-    assert run(client, "train", *words, "--recipe", "fine-tune").code == 0
-    (event,) = client.all(TrainingRequested)
-    assert event.parameters == {"l2": 0.01, "flips": True, "head": "linear"}
-    assert (event.seed, event.again, event.recipe, event.dataset_id) == (3, True, "fine-tune", None)
-
-
-def test_train_without_anything_to_train_on_is_refused(tmp_path: Path) -> None:
-    assert "no dataset version to train on" in refused(run(defined(tmp_path), "train"))
-    assert "write NAME=VALUE" in refused(run(_with_dataset(tmp_path), "train", "--set", "l2"))
-    assert "dataset_id" in refused(run(_with_dataset(tmp_path), "train", "--dataset", "the-third"))
-
-
 def test_watch_tells_a_line_an_event(tmp_path: Path) -> None:
     client = _with_dataset(tmp_path)
     lines = run(client, "watch").out.splitlines()
@@ -105,7 +90,19 @@ def test_a_verdict_is_told_with_the_gates_that_broke_it() -> None:
     refused = evaluation("failed").model_copy(
         update={"sentence": "One gate failed.", "gates": (GateResult(gate="g", passed=False, sentence="Too\nlow."),)}
     )
-    assert sentence_of(refused) == "failed: One gate failed. Too low. Accuracy 80.0% on 100 images."
+    assert sentence_of(refused) == "One gate failed. Too low. Accuracy 80.0% on 100 images."
+
+
+def test_a_verdict_tells_what_is_missed_also_when_all_gates_are_passed() -> None:
+    gates = tuple(
+        GateResult(gate=gate, passed=True, sentence=f"About {gate}.")
+        for gate in ("test set", "misses: defective", "slices: accuracy", "calibration", "size")
+    )
+    accepted = evaluation("passed").model_copy(update={"sentence": "All 5 gates passed.", "gates": gates})
+    assert sentence_of(accepted) == (
+        "All 5 gates passed. Accuracy 80.0% on 100 images. About misses: defective. About slices: accuracy. "
+        "About calibration."
+    )
 
 
 def _with_dataset(tmp_path: Path) -> FakeClient:

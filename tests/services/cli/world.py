@@ -70,6 +70,7 @@ class FakeClient:
     def __post_init__(self) -> None:
         self.blobs = Blobs(str(self.root / "blobs"))
         self.dead = FakeDeadLetters()
+        self.kept: dict[str, dict[str, Any]] = {}
 
     async def say(self, event: Event, *, project: str, cause: Envelope | None = None) -> Envelope:
         time = NOW + timedelta(seconds=len(self.said))
@@ -102,6 +103,13 @@ class FakeClient:
             if event.prediction_id == prediction_id:
                 return event, envelope
         return None
+
+    def bucket(self, name: str) -> "FakeClient":
+        """Every bucket is this one, with what is `kept`."""
+        return self
+
+    async def get(self, key: str) -> tuple[dict[str, Any], int] | None:
+        return (self.kept[key], 1) if key in self.kept else None
 
     async def projects(self) -> list[str]:
         return sorted({envelope.project for event, envelope in self.said if isinstance(event, ProjectDefined)})

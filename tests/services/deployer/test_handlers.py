@@ -5,6 +5,7 @@ import pytest
 
 from contracts.events.deployment import DeploymentCompleted, DeploymentFailed, DeploymentStarted, NodeCheck
 from services.chassis.errors import Rejected, Retry
+from services.deployer.reconciling import NotReconciled
 from tests.services.deployer.world import Crash, World
 
 
@@ -239,6 +240,68 @@ async def test_killed_at_any_step_it_ends_in_the_same_state_and_says_the_same() 
         assert [_without_load_time(fact) for fact in world.said] == [_without_load_time(f) for f in straight.said]
         assert (world.route, world.on_nodes) == (straight.route, straight.on_nodes)
         assert len(world.nodes.loads) == len(straight.nodes.loads)
+
+
+async def test_an_older_version_comes_back_where_it_is_approved_instead_of_the_one_that_serves() -> None:
+    world = World()
+    for number in (1, 2, 3):
+        await world.approved(world.version(number))
+    started, completed = await world.approved(world.version(1), by="ines", instead_of=3)
+    assert isinstance(started, DeploymentStarted)
+    assert isinstance(completed, DeploymentCompleted)
+    assert (started.replaces, completed.replaces, completed.unloaded) == (3, 3, (2,))
+    assert world.route == (1, 3)
+    assert world.on_nodes == {"a": ["solar-v1", "solar-v3"], "b": ["solar-v1", "solar-v3"]}
+    _, completed = await world.approved(world.version(4))
+    assert isinstance(completed, DeploymentCompleted)
+    assert world.on_nodes["a"] == ["solar-v1", "solar-v4"]
+
+
+async def test_going_back_is_overtaken_by_what_came_meanwhile() -> None:
+    world = World()
+    for number in (1, 2, 3):
+        await world.approved(world.version(number))
+    (failed,) = await world.approved(world.version(1), by="ines", instead_of=2)
+    assert isinstance(failed, DeploymentFailed)
+    assert failed.reason == "overtaken by version 3, which serves"
+    assert world.route == (3, 2)
+
+
+async def test_unsigned_version_is_never_pushed_and_what_served_serves() -> None:
+    world = World()
+    await world.approved(world.version(1))
+    unsigned = world.version(2).model_copy(update={"signature": None})
+    _, failed = await world.approved(unsigned)
+    assert isinstance(failed, DeploymentFailed)
+    assert (failed.node, failed.reason) == (
+        "all",
+        "solar-v2 takes no traffic: version 2 of solar is not signed: approve one that the registry has registered, "
+        "or train it again",
+    )
+    assert [name for _, name in world.nodes.loads] == ["solar-v1", "solar-v1"]
+    assert world.route == (1, None)
+
+
+async def test_version_with_another_file_than_the_one_that_was_signed_is_never_pushed() -> None:
+    world = World()
+    other = world.version(9).model
+    _, failed = await world.approved(world.version(1).model_copy(update={"model": other}))
+    assert isinstance(failed, DeploymentFailed)
+    assert "its files are not those that were signed" in failed.reason
+    assert world.nodes.loads == []
+
+
+async def test_unsigned_version_is_not_brought_back_to_a_node_either() -> None:
+    world = World("a")
+    await world.approved(world.version(1))
+    route, revision = world.routes.kept["solar"]
+    unsigned = route.current.registered.model_copy(update={"signature": None})
+    current = route.current.model_copy(update={"registered": unsigned})
+    world.routes.kept["solar"] = (route.model_copy(update={"current": current}), revision)
+    world.nodes.loaded["a"].clear()
+    with pytest.raises(NotReconciled, match="solar-v1 cannot serve on a: version 1 of solar is not signed"):
+        await world.reconciled()
+    assert world.nodes.loaded["a"] == {}
 
 
 def _without_load_time(fact: object) -> object:

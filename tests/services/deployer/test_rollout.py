@@ -12,6 +12,21 @@ def test_newer_versions_win(serving: int | None, approved: int, step: Step) -> N
 
 
 @pytest.mark.parametrize(
+    ("serving", "approved", "instead_of", "step"),
+    [
+        pytest.param(4, 3, 4, Step.ROLL_OUT, id="back on purpose"),
+        pytest.param(3, 3, 4, Step.SAY_AGAIN, id="done already"),
+        pytest.param(5, 3, 4, Step.OVERTAKEN, id="a newer one came meanwhile"),
+        pytest.param(None, 3, 4, Step.ROLL_OUT, id="nothing serves"),
+    ],
+)
+def test_an_older_version_replaces_the_one_that_it_was_approved_instead_of(
+    serving: int | None, approved: int, instead_of: int, step: Step
+) -> None:
+    assert next_step(serving, approved, instead_of) is step
+
+
+@pytest.mark.parametrize(
     ("approved", "serving", "previous", "expected"),
     [
         (1, None, None, ()),
@@ -20,6 +35,10 @@ def test_newer_versions_win(serving: int | None, approved: int, step: Step) -> N
         (3, 2, 1, (1,)),
         # 3 and 4 were given up half way, on some node or none.
         (5, 2, 1, (1, 3, 4)),
+        # Back: to the one that is still there, or further.
+        (1, 2, 1, ()),
+        (1, 3, 2, (2,)),
+        (4, 2, 3, (3,)),
     ],
 )
 def test_all_but_the_way_back_must_leave(

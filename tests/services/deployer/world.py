@@ -22,6 +22,7 @@ from services.deployer.ports import ModelRefused
 from services.deployer.reconciling import reconcile
 from services.deployer.route import Route
 from services.deployer.turns import Turns
+from tests.signing import signed, trusted
 
 _NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CLASSES = ("functional", "defective")
@@ -61,10 +62,10 @@ class Artifacts:
         self.files[uri := f"blob://{digest}.{suffix}"] = data
         return BlobRef(uri=uri, sha256=digest, size_bytes=len(data))
 
-    async def read(self, uri: str) -> bytes:
-        if uri not in self.files:
-            raise Rejected(f"{uri} is not in the blob store")
-        return self.files[uri]
+    async def read(self, ref: BlobRef) -> bytes:
+        if ref.uri not in self.files:
+            raise Rejected(f"{ref.uri} is not in the blob store")
+        return self.files[ref.uri]
 
 
 @dataclass
@@ -161,23 +162,25 @@ class World:
         return [event for event, _ in self.bus.stored]
 
     def version(self, number: int, project: str = "solar", golden: bytes | None = None) -> ModelVersion:
-        return ModelVersion(
-            name=project,
-            version=number,
-            model=TrainedModel(
-                file=self.artifacts.put(f"{project} {number}".encode(), "pt"),
-                golden=self.artifacts.put(golden or golden_npz(), "npz"),
-                classes=CLASSES,
-                max_side=320,
-            ),
-            run_id=f"run-{number}",
-            dataset_id="0" * 16,
-            dataset_number=number,
+        return signed(
+            ModelVersion(
+                name=project,
+                version=number,
+                model=TrainedModel(
+                    file=self.artifacts.put(f"{project} {number}".encode(), "pt"),
+                    golden=self.artifacts.put(golden or golden_npz(), "npz"),
+                    classes=CLASSES,
+                    max_side=320,
+                ),
+                run_id=f"run-{number}",
+                dataset_id="0" * 16,
+                dataset_number=number,
+            )
         )
 
-    async def approved(self, version: ModelVersion, by: str = "gates") -> list[Event]:
+    async def approved(self, version: ModelVersion, by: str = "gates", instead_of: int | None = None) -> list[Event]:
         """The facts said about an approval, all of them also in `said`, each once as JetStream keeps them."""
-        event = ModelApproved(version=version, approved_by=by, why="all 4 gates passed")
+        event = ModelApproved(version=version, approved_by=by, why="all 4 gates passed", instead_of=instead_of)
         envelope = Envelope.first(event, project="solar", source="test", id=derive_id(str(event)), time=_NOW)
         said = []
         async for fact in on_model_approved(
@@ -187,6 +190,7 @@ class World:
             routes=self.routes,
             artifacts=self.artifacts,
             turns=self.turns,
+            trust=trusted(),
             said=self.bus,
         ):
             said.append(fact)
@@ -195,7 +199,9 @@ class World:
         return said
 
     async def reconciled(self) -> None:
-        await reconcile(nodes=self.nodes, routes=self.routes, artifacts=self.artifacts, turns=self.turns)
+        await reconcile(
+            nodes=self.nodes, routes=self.routes, artifacts=self.artifacts, turns=self.turns, trust=trusted()
+        )
 
     @property
     def route(self) -> tuple[int, int | None]:

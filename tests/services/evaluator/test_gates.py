@@ -2,13 +2,28 @@ from dataclasses import replace
 
 import pytest
 
-from services.evaluator.gates import Candidate, Champion, Limits, judge, percents, points
+from services.evaluator.comparison import Comparison
+from services.evaluator.gates import judge
+from services.evaluator.gates.shapes import Candidate, Champion, Limits
+from services.evaluator.gates.words import listed, p_value, percents, points
 
 LIMITS = Limits(
     floors=(("accuracy", 0.7), ("recall.defective", 0.6)), compare="accuracy", margin=0.02, min_test_per_class=5
 )
-CANDIDATE = Candidate({"accuracy": 0.84, "recall.defective": 0.65}, {"functional": 90, "defective": 41}, 4)
+CANDIDATE = Candidate(
+    values={"accuracy": 0.84, "recall.defective": 0.65},
+    support={"functional": 90, "defective": 41},
+    right={"functional": 83, "defective": 27},
+    dataset_number=4,
+)
 CHAMPION = Champion(3, 3, {"accuracy": 0.83}, {"accuracy": 0.84}, 131)
+
+
+def compared(difference: float, p: float, *, only_candidate: int = 9, only_champion: int = 2) -> Champion:
+    comparison = Comparison(
+        "accuracy", 131, difference, difference - 0.04, difference + 0.04, p, "mcnemar", only_candidate, only_champion
+    )
+    return against(0.84 - difference, comparison=comparison)
 
 
 def against(champion_accuracy: float, **changes: object) -> Champion:
@@ -18,20 +33,21 @@ def against(champion_accuracy: float, **changes: object) -> Champion:
 def test_the_first_model_has_only_the_floors_to_pass() -> None:
     judgement = judge(LIMITS, CANDIDATE, None)
     assert judgement.verdict == "passed"
-    assert judgement.sentence == "All 3 gates passed: the first model may serve."
+    assert judgement.sentence == "All 4 gates passed: the first model may serve."
     assert [gate.sentence for gate in judgement.gates] == [
         "Every class has 5 test images or more; the fewest are 41 of defective.",
+        "Accuracy is 84 %; always answering functional would reach 68.7 %.",
         "Accuracy is 84 %, at or above the floor of 70 %.",
         "Recall of defective is 65 %, at or above the floor of 60 %.",
     ]
 
 
 def test_a_floor_that_is_missed_fails_and_says_by_how_much() -> None:
-    judgement = judge(LIMITS, replace(CANDIDATE, values={"accuracy": 0.6512, "recall.defective": 0.65}), None)
+    judgement = judge(LIMITS, replace(CANDIDATE, values={"accuracy": 0.6912, "recall.defective": 0.65}), None)
     assert judgement.verdict == "failed"
-    assert judgement.sentence == "1 of 3 gates failed. Accuracy is 65.1 %, below the floor of 70 %."
-    gate = judgement.gates[1]
-    assert (gate.name, gate.passed, gate.value, gate.limit) == ("floor: accuracy", False, 0.6512, 0.7)
+    assert judgement.sentence == "1 of 4 gates failed. Accuracy is 69.1 %, below the floor of 70 %."
+    gate = judgement.gates[2]
+    assert (gate.name, gate.passed, gate.value, gate.limit) == ("floor: accuracy", False, 0.6912, 0.7)
 
 
 def test_exactly_the_floor_and_exactly_the_margin_are_enough() -> None:
@@ -39,7 +55,7 @@ def test_exactly_the_floor_and_exactly_the_margin_are_enough() -> None:
         replace(LIMITS, floors=(("accuracy", 0.84),)), CANDIDATE, against(0.86, candidate_values={"accuracy": 0.84})
     )
     assert judgement.verdict == "passed"
-    assert judgement.sentence == "All 4 gates passed: the candidate may replace version 3."
+    assert judgement.sentence == "All 5 gates passed: the candidate may replace version 3."
 
 
 @pytest.mark.parametrize(
@@ -69,6 +85,80 @@ def test_too_few_test_images_of_a_class_cannot_be_judged_however_good_it_looks()
     )
 
 
+def test_an_empty_test_set_says_what_to_do() -> None:
+    values: dict[str, float | None] = {"accuracy": None, "recall.defective": None}
+    judgement = judge(LIMITS, replace(CANDIDATE, values=values, support={"functional": 0, "defective": 0}), None)
+    assert judgement.verdict == "cannot-be-judged"
+    assert judgement.sentence == (
+        "The candidate cannot be judged. The test set is empty, but a judgement needs 5 images of each class: label "
+        "more images drawn at random, or raise data.split.test on the card."
+    )
+    assert not any(gate.passed for gate in judgement.gates)
+
+
+def test_how_far_chance_may_have_moved_a_difference_stands_beside_it() -> None:
+    sentence = judge(LIMITS, CANDIDATE, compared(0.01, 0.65)).gates[-1].sentence
+    assert sentence.endswith("131 images: better by 1 point (95 % interval -3 to +5 points, p = 0.65).")
+    sentence = judge(LIMITS, CANDIDATE, compared(-0.04, 0.0002)).gates[-1].sentence
+    assert sentence.endswith(
+        "worse by 4 points (95 % interval -8 to 0 points, p < 0.001), more than the margin of 2 points."
+    )
+
+
+@pytest.mark.parametrize(
+    ("gain", "difference", "passed", "ends"),
+    [
+        (0.02, 0.03, True, "better by 3 points, at least the 2 points that the card asks for."),
+        (0.02, 0.02, True, "better by 2 points, at least the 2 points that the card asks for."),
+        (0.02, 0.01, False, "better by 1 point, less than the 2 points that the card asks for."),
+        (0.02, -0.01, False, "worse by 1 point, less than the 2 points that the card asks for."),
+        (0.0, 0.0, True, "equally good."),
+        (0.0, -0.01, False, "worse by 1 point, where the card asks for no worse."),
+    ],
+)
+def test_a_gain_that_the_card_asks_for_takes_the_place_of_the_margin(
+    gain: float, difference: float, passed: bool, ends: str
+) -> None:
+    gate = judge(replace(LIMITS, gain=gain), CANDIDATE, against(0.84 - difference)).gates[-1]
+    assert gate.passed is passed
+    assert gate.limit == pytest.approx(0.84 - difference + gain)
+    assert gate.sentence.endswith(ends)
+
+
+@pytest.mark.parametrize(
+    ("champion", "passed", "sentence"),
+    [
+        (
+            compared(0.05, 0.03),
+            True,
+            "The candidate is better, and hardly by luck: it alone is right on 9 images, the champion alone on 2 "
+            "(McNemar's test, p = 0.03).",
+        ),
+        (
+            compared(0.05, 0.3),
+            False,
+            "The candidate may be better by luck: it alone is right on 9 images, the champion alone on 2 (McNemar's "
+            "test, p = 0.3, where the card asks for 0.05). A larger test set could tell.",
+        ),
+        (
+            compared(-0.01, 0.01, only_candidate=1),
+            False,
+            "The candidate is not better than the champion: it alone is right on 1 image, the champion alone on 2.",
+        ),
+        (against(0.83), False, "Whether the candidate is better cannot be tested: a class has a single test image."),
+        (
+            replace(CHAMPION, values={}),
+            True,
+            "There is nothing of the champion to test the candidate against.",
+        ),
+    ],
+)
+def test_a_p_value_that_the_card_asks_for_is_a_gate_of_its_own(champion: Champion, passed: bool, sentence: str) -> None:
+    gate = judge(replace(LIMITS, p_value_at_most=0.05), CANDIDATE, champion).gates[-1]
+    assert (gate.name, gate.passed, gate.limit) == ("significance: accuracy", passed, 0.05)
+    assert gate.sentence == sentence
+
+
 def test_a_candidate_from_an_older_dataset_than_the_champions_is_overtaken() -> None:
     judgement = judge(LIMITS, replace(CANDIDATE, dataset_number=2), CHAMPION)
     assert judgement.verdict == "failed"
@@ -76,12 +166,13 @@ def test_a_candidate_from_an_older_dataset_than_the_champions_is_overtaken() -> 
 
 
 def test_a_metric_that_cannot_be_computed_does_not_pass_a_floor() -> None:
-    values = {"accuracy": 0.84, "recall.defective": 0.65, "precision.defective": None}
-    limits = replace(LIMITS, floors=(("precision.defective", 0.5), ("recall.cracked", 0.5)))
+    values = {"accuracy": 0.84, "recall.defective": 0.65, "precision.defective": None, "macro_f1": None}
+    limits = replace(LIMITS, floors=(("precision.defective", 0.5), ("recall.cracked", 0.5), ("macro_f1", 0.5)))
     judgement = judge(limits, replace(CANDIDATE, values=values), None)
-    assert [gate.sentence for gate in judgement.gates[1:]] == [
+    assert [gate.sentence for gate in judgement.gates[2:]] == [
         "Precision of defective cannot be computed: the candidate never answers defective.",
         "Recall of cracked cannot be computed: the candidate does not know cracked.",
+        "F1 averaged over the classes cannot be computed: the test set lacks a class.",
     ]
     assert judgement.verdict == "failed"
 
@@ -106,3 +197,5 @@ def test_numbers_have_the_digits_that_tell_them_apart() -> None:
     assert percents(0.7, 0.7) == ("70 %", "70 %")
     assert percents(0.69996, 0.7) == ("69.996 %", "70 %")
     assert (points(0.01), points(0.0), points(0.0004)) == ("1 point", "0 points", "0.04 points")
+    assert (p_value(0.5), p_value(0.04321), p_value(1e-9)) == ("p = 0.5", "p = 0.043", "p < 0.001")
+    assert (listed(["a"]), listed(["a", "b", "c"])) == ("a", "a, b and c")

@@ -2,17 +2,17 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from services.labeling_sync.datasets import (
-    MAX_IMAGES_NAMED,
     Row,
     counts_of,
     dataset_id,
-    failed_checks,
+    labelled_images,
+    left_out,
     new_labels,
+    parted,
     rows_of,
-    share_of,
-    split_of,
 )
 from services.labeling_sync.labels import Annotation, Task
+from services.labeling_sync.sides import Sides, sides_of
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 CLASSES = ("good", "bad")
@@ -22,8 +22,8 @@ def sha(number: int) -> str:
     return f"{number:064x}"
 
 
-def annotation(id: int, label: str | None, *, seconds: float = 0, skipped: bool = False) -> Annotation:
-    return Annotation(id, label, skipped, "ada", None, NOON + timedelta(seconds=seconds))
+def annotation(id: int, label: str | None, *, seconds: float = 0, skipped: bool = False, by: str = "ada") -> Annotation:
+    return Annotation(id, label, skipped, by, None, NOON + timedelta(seconds=seconds))
 
 
 def task(number: int, *annotations: Annotation, chosen: str = "random", id: int | None = None) -> Task:
@@ -32,29 +32,13 @@ def task(number: int, *annotations: Annotation, chosen: str = "random", id: int 
     )
 
 
+def same(name: str) -> str:
+    return name
+
+
 def rows(*tasks: Task) -> list[Row]:
-    return rows_of(tasks, validation=0.2, test=0.3)
-
-
-def test_an_image_never_changes_sides_and_shares_are_kept() -> None:
-    images = [sha(number) for number in range(4_000)]
-    sides = [split_of(image, "random", validation=0.2, test=0.3) for image in images]
-    assert sides == [split_of(image, "random", validation=0.2, test=0.3) for image in images]
-    assert abs(sides.count("test") / 4_000 - 0.3) < 0.03
-    assert abs(sides.count("validation") / 4_000 - 0.2) < 0.03
-    grown = [split_of(image, "random", validation=0.4, test=0.3) for image in images]
-    assert all(after == "test" for before, after in zip(sides, grown, strict=True) if before == "test")
-
-
-def test_uncertain_and_corrected_images_only_train() -> None:
-    for chosen in ("uncertain", "corrected"):
-        assert {split_of(sha(n), chosen, validation=0.5, test=0.3) for n in range(200)} == {"train"}
-
-
-def test_the_side_of_an_image_does_not_hang_on_whether_it_was_drawn() -> None:
-    drawn = [sha(n) for n in range(4_000) if share_of("draw", sha(n)) < 0.1]
-    in_test = sum(split_of(image, "random", validation=0.2, test=0.3) == "test" for image in drawn)
-    assert abs(in_test / len(drawn) - 0.3) < 0.08
+    images = labelled_images(tasks, "last", same)
+    return rows_of(images, sides_of(images, [], {}, validation=0.2, test=0.3), {})
 
 
 def test_the_latest_label_counts_and_skipped_or_empty_ones_do_not() -> None:
@@ -109,17 +93,33 @@ def test_counts_and_new_labels() -> None:
     assert new_labels(some, {sha(0): "good", sha(1): "bad"}) == 3
 
 
-def test_failed_checks_say_what_to_do_and_name_images() -> None:
-    many = [Row(sha(n), "", "odd", "train", "random", "", 1, 1) for n in range(150)]
-    good = [Row(sha(200 + n), "", "good", "train", "random", "", 1, 1) for n in range(5)]
-    checks = {one.check: one for one in failed_checks([*many, *good], "solar", CLASSES, 5, {sha(200): "gone"})}
-    assert set(checks) == {"label-not-on-card", "picture-unreadable", "too-few-of-a-class"}
-    assert checks["label-not-on-card"].sentence.startswith("150 images are labelled odd, which is not on the card")
-    assert len(checks["label-not-on-card"].images) == MAX_IMAGES_NAMED
-    assert checks["picture-unreadable"].images == (sha(200),)
-    assert checks["too-few-of-a-class"].sentence.startswith("bad has 0 training images of the 5")
+def test_a_former_name_of_a_class_counts_as_its_name_of_today() -> None:
+    tasks = [task(1, annotation(1, "ok")), task(2, annotation(2, "good"), annotation(3, "ok", seconds=1, by="bob"))]
+    images = labelled_images(tasks, "agreement", lambda name: {"ok": "good"}.get(name, name))
+    assert [one.label.label for one in images if one.label] == ["good", "good"]
 
 
-def test_nothing_labelled_is_one_failed_check() -> None:
-    (check,) = failed_checks([], "solar", CLASSES, 5, {})
-    assert check.check == "no-labels"
+def test_metadata_become_slices_and_one_of_them_the_group() -> None:
+    cell = replace(task(1, annotation(1, "good")), metadata={"type": "mono", "module": 7, "new": True})
+    images = labelled_images([cell, task(2, annotation(2, "bad"))], "last", same, "module")
+    one, other = rows_of(images, Sides({sha(1): "train", sha(2): "test"}), {sha(1): "f" * 64})
+    assert (one.group, one.slices) == ("7", '{"module": 7, "new": true, "type": "mono"}')
+    assert one.perceptual_hash == "f" * 64
+    assert (other.group, other.slices, other.perceptual_hash) == ("", "{}", "")
+
+
+def test_what_is_left_out_is_told_with_its_reason() -> None:
+    decided, disputed = parted(
+        labelled_images(
+            [task(1, annotation(1, "good"), annotation(2, "bad", by="bob")), task(2, annotation(3, "bad"))],
+            "agreement",
+            same,
+        )
+    )
+    assert [one.sha256 for one in decided] == [sha(2)]
+    told = left_out(disputed, Sides(left_out={sha(n): "near-duplicate" for n in range(3, 153)}))
+    assert [(one.why, one.count, len(one.images)) for one in told] == [
+        ("people-disagree", 1, 1),
+        ("near-duplicate", 150, 100),
+    ]
+    assert told[0].sentence.startswith("1 image is left out because people do not agree")

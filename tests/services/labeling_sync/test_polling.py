@@ -8,6 +8,7 @@ from services.chassis.errors import Retry
 from services.labeling_sync.cards import Cards
 from services.labeling_sync.handlers import on_image_added, on_project_defined
 from services.labeling_sync.polling import poll_labels
+from services.labeling_sync.withdrawing import SaidLabels
 from tests.services.labeling_sync.world import World, card, heard, image, solar
 
 
@@ -23,7 +24,7 @@ async def with_tasks(count: int, **freeze: float) -> World:
 
 
 async def poll(world: World) -> None:
-    await poll_labels(Cards(world.bus), world.ports)
+    await poll_labels(Cards(world.bus), SaidLabels(world.bus), world.ports)
 
 
 async def test_each_label_is_said_once() -> None:

@@ -1,6 +1,7 @@
 """Small stand-ins for what labeling-sync needs from outside."""
 
 import asyncio
+import hashlib
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import nullcontext
@@ -15,19 +16,20 @@ from contracts.project import ScopeCard
 from services.chassis.errors import Busy, Retry
 from services.chassis.heard import Heard
 from services.labeling_sync.cursors import LabelCursor, QueryCursor
-from services.labeling_sync.datasets import Row
+from services.labeling_sync.datasets import Before, LabelledImage, Row
 from services.labeling_sync.labels import Annotation, GivenLabel, MadeTask, NewTask, Task
-from services.labeling_sync.ports import BadPicture, NoSuchProject, Ports
+from services.labeling_sync.ports import BadPicture, Looked, NoSuchProject, Ports
+from services.labeling_sync.second_look import Doubt
+from services.labeling_sync.sides import Split
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 PROJECT = "solar"
 
 
-def card(**label: Any) -> ScopeCard:
-    """The card of `solar`: classes good and bad, one training image of each is enough."""
-    return ScopeCard.model_validate(
-        {"project": PROJECT, "data": {"classes": ["good", "bad"], "min_train_per_class": 1}, "label": label}
-    )
+def card(data: Mapping[str, Any] | None = None, **label: Any) -> ScopeCard:
+    """The card of `solar`: classes good and bad, one training image of each is enough; `data` is laid over that."""
+    usual = {"classes": ["good", "bad"], "min_train_per_class": 1}
+    return ScopeCard.model_validate({"project": PROJECT, "data": {**usual, **(data or {})}, "label": label})
 
 
 def image(number: int) -> ImageRef:
@@ -129,6 +131,10 @@ class FakeLabelling:
         self.new: dict[int, NewTask] = {}
         self.given: dict[str, int] = {}
         self.time = NOON
+        self.labelled_ever = 0
+        self.swept = 0
+        self.overlooked: set[int] = set()
+        self.told: dict[int, str] = {}
 
     async def find_project(self, project: str) -> int | None:
         return self.project_id
@@ -147,7 +153,9 @@ class FakeLabelling:
         self._must_be_there()
         id_ = len(self.tasks) + 1
         self.new[id_] = task
-        self.tasks[id_] = Task(id_, task.sha256, task.uri, task.chosen, task.width, task.height, self._tick())
+        self.tasks[id_] = Task(
+            id_, task.sha256, task.uri, task.chosen, task.width, task.height, self._tick(), metadata=task.metadata
+        )
         if task.label:
             self.label(id_, task.label.label, by=task.label.by)
         return MadeTask(id_, task.event, task.label.id if task.label else "")
@@ -178,9 +186,52 @@ class FakeLabelling:
         """As a person does in the browser."""
         at = self._tick()
         task = self.tasks[task_id]
-        id_ = sum(len(one.annotations) for one in self.tasks.values()) + 1
-        one = Annotation(id_, label, skipped, by, 1.5, at)
+        self.labelled_ever += 1
+        one = Annotation(self.labelled_ever, label, skipped, by, 1.5, at)
         self.tasks[task_id] = replace(task, updated_at=at, annotations=(*task.annotations, one))
+
+    async def annotation_count(self, project: str) -> int:
+        self._must_be_there()
+        return sum(len(task.annotations) for task in self.tasks.values())
+
+    async def annotations_of(self, project: str, tasks: Sequence[int]) -> set[int]:
+        self._must_be_there()
+        self.swept += 1
+        return {one.id for id_ in tasks if id_ in self.tasks for one in self.tasks[id_].annotations} - self.overlooked
+
+    async def has_annotation(self, annotation_id: int) -> bool:
+        return any(one.id == annotation_id for task in self.tasks.values() for one in task.annotations)
+
+    async def tasks_of(self, project: str, images: Sequence[str]) -> dict[str, Task]:
+        self._must_be_there()
+        return {task.sha256: task for task in self.tasks.values() if task.sha256 in images}
+
+    async def second_looks(self, project: str) -> int:
+        self._must_be_there()
+        return sum(task.second_look_since is not None for task in self.tasks.values())
+
+    async def give_back(self, project: str, task_id: int, why: str) -> bool:
+        if task_id not in self.tasks:
+            return False
+        since = max(one.updated_at for one in self.tasks[task_id].annotations)
+        self.tasks[task_id] = replace(self.tasks[task_id], second_look_since=since, updated_at=self._tick())
+        self.told[task_id] = why
+        return True
+
+    async def take_off(self, task_id: int) -> None:
+        self.tasks[task_id] = replace(self.tasks[task_id], second_look_since=None, updated_at=self._tick())
+
+    def skip(self, task_id: int) -> None:
+        """As a person does who labelled it and would rather not have."""
+        *rest, last = self.tasks[task_id].annotations
+        at = self._tick()
+        skipped = replace(last, skipped=True, updated_at=at)
+        self.tasks[task_id] = replace(self.tasks[task_id], updated_at=at, annotations=(*rest, skipped))
+
+    def take_away(self, task_id: int) -> None:
+        """As a person does who deletes the last annotation of a task."""
+        task = self.tasks[task_id]
+        self.tasks[task_id] = replace(task, updated_at=self._tick(), annotations=task.annotations[:-1])
 
     def labels_of(self, task_id: int) -> list[str | None]:
         return [annotation.label for annotation in self.tasks[task_id].annotations]
@@ -195,18 +246,29 @@ class FakeLabelling:
 
 
 class FakePictures:
-    """All pictures are fine but those in `bad`."""
+    """All pictures are fine but those in `bad`, and unlike each other but for those in `looks` (sha256 -> hash)."""
 
     def __init__(self) -> None:
         self.bad: set[str] = set()
+        self.looks: dict[str, str] = {}
+        self.hashed: list[str] = []
 
     async def check(self, uri: str, sha256: str) -> tuple[int, int]:
         if sha256 in self.bad:
             raise BadPicture("the image is truncated")
         return 30, 20
 
-    async def unreadable(self, rows: Sequence[Row], checked: Mapping[str, Any]) -> dict[str, str]:
-        return {row.sha256: "the image is truncated" for row in rows if row.sha256 in self.bad}
+    async def looked_at(self, images: Sequence[LabelledImage], known: Mapping[str, str]) -> Looked:
+        self.hashed = [one.sha256 for one in images if one.sha256 not in known]
+        return Looked(
+            {one.sha256: "the image is truncated" for one in images if one.sha256 in self.bad},
+            {one.sha256: self.looks.get(one.sha256, unlike(one.sha256)) for one in images},
+        )
+
+
+def unlike(sha256: str) -> str:
+    """A perceptual hash that is far from every other."""
+    return hashlib.sha256(sha256.encode()).hexdigest()
 
 
 class FakeManifests:
@@ -214,14 +276,36 @@ class FakeManifests:
 
     def __init__(self) -> None:
         self.rows: dict[str, list[Row]] = {}
+        self.former: dict[str, dict[str, Split]] = {}
 
-    async def write(self, rows: Sequence[Row]) -> BlobRef:
-        sha256 = f"{len(self.rows):064x}"
-        self.rows[f"blob://{sha256}.parquet"] = list(rows)
-        return BlobRef(uri=f"blob://{sha256}.parquet", sha256=sha256, size_bytes=1)
+    async def write(self, rows: Sequence[Row], former: Mapping[str, Split]) -> BlobRef:
+        sha256 = hashlib.sha256(repr((rows, former)).encode()).hexdigest()
+        uri = f"blob://{sha256}.parquet"
+        self.rows[uri], self.former[uri] = list(rows), dict(former)
+        return BlobRef(uri=uri, sha256=sha256, size_bytes=1)
 
-    async def labels(self, uri: str) -> dict[str, str]:
-        return {row.sha256: row.label for row in self.rows[uri]}
+    async def read(self, uri: str) -> Before:
+        rows = self.rows[uri]
+        return Before(
+            labels={row.sha256: row.label for row in rows},
+            hashes={row.sha256: row.perceptual_hash for row in rows},
+            sides=self.former[uri] | {row.sha256: row.split for row in rows},
+        )
+
+    @property
+    def last(self) -> dict[str, Row]:
+        """The rows that were written last, by sha256."""
+        return {row.sha256: row for row in list(self.rows.values())[-1]}
+
+
+class FakeDoubts:
+    """The same labels are likely wrong whatever is asked."""
+
+    def __init__(self) -> None:
+        self.found: list[Doubt] = []
+
+    async def likely_wrong(self, blob: BlobRef) -> list[Doubt]:
+        return self.found
 
 
 class World:
@@ -234,6 +318,7 @@ class World:
         self.labelling = FakeLabelling()
         self.pictures = FakePictures()
         self.manifests = FakeManifests()
+        self.doubts = FakeDoubts()
         self.now = NOON
         self.ports = Ports(
             bus=self.bus,
@@ -242,6 +327,7 @@ class World:
             labelling=self.labelling,
             pictures=self.pictures,
             manifests=self.manifests,
+            doubts=self.doubts,
             now=lambda: self.now,
             span=lambda name: nullcontext(),
             turns=defaultdict(asyncio.Lock),
@@ -252,6 +338,6 @@ class World:
         self.bus.now = self.now
 
 
-def solar(**label: Any) -> World:
+def solar(data: Mapping[str, Any] | None = None, **label: Any) -> World:
     """A world in which the project `solar` was defined."""
-    return World([ProjectDefined(card=card(**label))])
+    return World([ProjectDefined(card=card(data, **label))])

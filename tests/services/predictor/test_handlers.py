@@ -12,6 +12,7 @@ from PIL import Image
 from contracts.events.prediction import PredictionCompleted, PredictionFailed, PredictionRequested, Timings
 from services.chassis import images
 from services.chassis.errors import Retry
+from services.chassis.sketches import sketch
 from services.predictor.answer import Unanswerable
 from services.predictor.ports import NotLoaded
 from tests.services.predictor.world import SERVING, World, encoded, inline
@@ -31,6 +32,7 @@ async def test_answer_has_everything_that_people_look_at(world: World) -> None:
     assert (answered.metadata, answered.probabilities) == ({"line": 3}, (0.25, 0.75))
     assert (answered.image.width, answered.image.height) == (100, 50)
     assert world.blobs.read(answered.image.uri) == data
+    assert answered.sketch == sketch(world.models.embedding)
     assert world.models.seen == [("solar-v4", (3, 32, 64))]
     assert answered.timings == Timings(waited_ms=7, decode_ms=1000, infer_ms=1000, total_ms=4000)
     assert answered.heat_map

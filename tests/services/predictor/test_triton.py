@@ -29,7 +29,7 @@ class Nodes:
         self.asked[node] += 1
         if status := self.status[node]:
             raise InferenceServerException(msg="so it is", status=f"StatusCode.{status}")
-        return ModelAnswer(node, np.zeros(2, np.float32), np.zeros((2, 2), np.float32))
+        return ModelAnswer(node, np.zeros(2, np.float32), np.zeros((2, 2), np.float32), np.zeros(2, np.float32))
 
 
 def models(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> TritonModels:

@@ -28,6 +28,7 @@ SERVING = Serving(version=4, model="solar-v4", classes=("functional", "defective
 @dataclass
 class Models:
     probabilities: tuple[float, ...] = (0.25, 0.75)
+    embedding: NDArray[np.float32] = field(default_factory=lambda: np.arange(8, dtype=np.float32))
     fails: list[Exception] = field(default_factory=list)
     seen: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
 
@@ -36,7 +37,7 @@ class Models:
         if self.fails:
             raise self.fails.pop(0)
         heat_map = np.array([[0.0, 1.0], [0.5, 2.0]], dtype=np.float32)
-        return ModelAnswer("local", np.array(self.probabilities, dtype=np.float32), heat_map)
+        return ModelAnswer("local", np.array(self.probabilities, dtype=np.float32), heat_map, self.embedding)
 
 
 @dataclass

@@ -1,6 +1,14 @@
 import pytest
 
-from services.registry.domain import Aliases, after_deployment, gates_sentence, is_outdated
+from services.registry.domain import (
+    Aliases,
+    after_deployment,
+    gates_sentence,
+    is_by_hand,
+    is_outdated,
+    to_put_back,
+    withdrawn_by,
+)
 
 
 @pytest.mark.parametrize(
@@ -35,3 +43,33 @@ def test_approval_says_why() -> None:
         "the only gate passed",
         "all 4 gates passed",
     ]
+
+
+def test_what_was_taken_back_is_no_way_back() -> None:
+    assert after_deployment(Aliases(3, 2), 2, 3, [1, 2, 3, 2], {3}) == Aliases(2, 1)
+    assert after_deployment(Aliases(2, 1), 1, 2, [1, 2, 1], {2}) == Aliases(1, None)
+    assert to_put_back([1, 2, 3], 3, {3}) == 2
+    assert to_put_back([1, 2, 3], 3, {2, 3}) == 1
+    assert to_put_back([3], 3, {3}) is None
+
+
+def test_the_last_word_of_a_person_counts() -> None:
+    assert withdrawn_by([]) == set()
+    assert withdrawn_by([(5, 1, True), (4, 1, False), (6, 2, False), (3, 2, True)]) == {2}
+
+
+@pytest.mark.parametrize(
+    ("champion", "serving", "promoted", "by_hand"),
+    [
+        (None, None, None, False),
+        (2, 2, 2, False),
+        (1, 2, 1, False),
+        (2, 2, 1, False),
+        (3, 2, 2, True),
+        (None, 2, 2, True),
+    ],
+)
+def test_only_what_nobody_promotes_was_moved_by_hand(
+    champion: int | None, serving: int | None, promoted: int | None, by_hand: bool
+) -> None:
+    assert is_by_hand(champion, serving, promoted) is by_hand

@@ -1,20 +1,32 @@
 """The surroundings of the registry, in memory."""
 
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any, TypeVar
 
 from contracts.envelope import Envelope, derive_id
 from contracts.events.base import BlobRef, Event
 from contracts.events.deployment import DeploymentCompleted
 from contracts.events.evaluation import EvaluationCompleted, GateResult, Interval, Metrics
-from contracts.events.model import ModelVersion
+from contracts.events.model import ModelApproved, ModelDemoted, ModelRejected, ModelVersion
+from contracts.events.project import ProjectDefined
 from contracts.events.training import TrainedModel, TrainingPlan
+from contracts.project import Data, Gates, ScopeCard
 from services.chassis.errors import Busy
 from services.chassis.heard import Heard
+from services.chassis.signing import Signer
+from services.registry.by_hand import Look
 from services.registry.domain import Aliases
-from services.registry.handlers import on_deployment_completed, on_evaluation_completed
-from services.registry.ports import NoSuchRun, NoSuchVersion
+from services.registry.handlers import (
+    on_deployment_completed,
+    on_evaluation_completed,
+    on_model_demoted,
+    on_model_rejected,
+)
+from services.registry.ports import NoSuchRun, NoSuchVersion, StoredRun, StoredVersion
+from tests.signing import keys
 
 E = TypeVar("E", bound=Event)
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
@@ -26,19 +38,60 @@ class Crash(BaseException):
 
 @dataclass
 class Versions:
-    """MLflow's registry in memory; `dies_after` names a call after which the process is gone."""
+    """MLflow's registry in memory, of one project; `dies_after` names a call after which the process is gone."""
 
     made: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
     held: dict[str, int] = field(default_factory=dict)
     gone: set[int] = field(default_factory=set)
     runs: set[str] = field(default_factory=lambda: {"run-1", "run-2"})
+    run_tags: dict[str, str] = field(default_factory=lambda: {"mlflow.source.git.commit": "9c1e7f2"})
+    datasets: tuple[str, ...] = ()
+    files: dict[str, bytes] = field(default_factory=dict)
+    notes: dict[int, dict[str, str]] = field(default_factory=dict)
     dies_after: str = ""
 
     async def find(self, project: str, run_id: str, model_sha256: str) -> tuple[int, dict[str, str]] | None:
         for number, (_, run, tags) in enumerate(self.made, 1):
-            if run == run_id and tags["loopline.model_sha256"] == model_sha256:
+            if run == run_id and tags.get("loopline.model_sha256") == model_sha256:
                 return number, tags
         return None
+
+    async def brought(self, project: str, run_id: str) -> int | None:
+        found = (
+            number for number, (_, run, tags) in enumerate(self.made, 1) if run == run_id and "loopline.run" not in tags
+        )
+        return next(found, None)
+
+    async def run(self, run_id: str) -> StoredRun:
+        if run_id not in self.runs:
+            raise NoSuchRun(f"MLflow has no run {run_id}")
+        return StoredRun(tags=self.run_tags, parameters={"lr": "0.1"}, datasets=self.datasets, seconds=12.5)
+
+    async def tag(self, project: str, version: int, tags: Mapping[str, str]) -> None:
+        if version in self.gone:
+            raise NoSuchVersion(f"MLflow has no version {version} of {project}")
+        if version <= len(self.made):
+            self.made[version - 1][2].update(tags)
+        self.notes.setdefault(version, {}).update(tags)
+        self._die("tag")
+
+    async def version(self, project: str, number: int) -> StoredVersion:
+        if number > len(self.made):
+            raise NoSuchVersion(f"MLflow has no version {number} of {project}")
+        _, run, tags = self.made[number - 1]
+        return StoredVersion(number, run, tags)
+
+    async def artifacts(self, run_id: str) -> frozenset[str]:
+        return frozenset(self.files)
+
+    async def artifact(self, run_id: str, name: str) -> bytes:
+        return self.files[name]
+
+    async def all_aliases(self) -> Mapping[str, Mapping[str, int]]:
+        return {"broken": dict(self.held), "solar": dict(self.held), "another-team": {"champion": 9}}
+
+    async def drop_alias(self, project: str, alias: str) -> None:
+        self.held.pop(alias, None)
 
     async def create(self, project: str, run_id: str, tags: dict[str, str], description: str) -> int:
         if run_id not in self.runs:
@@ -89,6 +142,23 @@ class Bus:
     """What was said, newest last."""
 
     facts: list[tuple[Event, Envelope]] = field(default_factory=list)
+    source = "/services/registry"
+
+    def now(self) -> datetime:
+        return NOW
+
+    async def send(self, event: Event, envelope: Envelope) -> Envelope:
+        if envelope.id not in {known.id for _, known in self.facts}:
+            self.facts.append((event, envelope))
+        return envelope
+
+    async def read(self, event_type: type[E], project: str) -> AsyncIterator[tuple[E, Envelope, int]]:
+        for seq, (event, envelope) in enumerate(self.facts, 1):
+            if isinstance(event, event_type) and envelope.project == project:
+                yield event, envelope, seq
+
+    def all(self, event_type: type[E]) -> list[E]:
+        return [event for event, _ in self.facts if isinstance(event, event_type)]
 
     def say(self, event: Event, cause: Envelope) -> Envelope:
         envelope = Envelope.caused(event, by=cause, source="/test", time=NOW)
@@ -100,6 +170,14 @@ class Bus:
             if isinstance(event, event_type) and envelope.project == project:
                 return event, envelope
         return None
+
+
+class Files:
+    """The blob store, which only names what it is given."""
+
+    async def put(self, data: bytes, suffix: str) -> BlobRef:
+        digest = sha256(data).hexdigest()
+        return BlobRef(uri=f"blob://{digest}.{suffix}", sha256=digest, size_bytes=len(data))
 
 
 @dataclass
@@ -115,16 +193,56 @@ class World:
     ) -> list[Event]:
         envelope = _envelope(event, id)
         facts = await on_evaluation_completed(
-            event, Heard(envelope, owner), versions=self.versions, claims=self.claims, said=self.bus
+            event,
+            Heard(envelope, owner),
+            versions=self.versions,
+            claims=self.claims,
+            said=self.bus,
+            signer=Signer(str(keys().private)),
         )
         for fact in facts if say else ():
             self.bus.say(fact, envelope)
         return facts
 
-    def deployed(self, version: int, replaces: int | None) -> tuple[DeploymentCompleted, Envelope]:
-        event = DeploymentCompleted(version=model_version(version), checks=(), replaces=replaces)
-        self.bus.facts.append((event, _envelope(event, f"deployed-{version}-{len(self.bus.facts)}")))
-        return event, self.bus.facts[-1][1]
+    def says(self, event: E, cause: Envelope | None = None) -> tuple[E, Envelope]:
+        """Somebody else says something."""
+        envelope = _envelope(event, f"{event.name()}-{len(self.bus.facts)}")
+        envelope = replace(envelope, causation_id=cause.id if cause else None)
+        self.bus.facts.append((event, envelope))
+        return event, envelope
+
+    def defined(self, approval: str = "gates") -> None:
+        gates = Gates.model_validate({"approval": approval})
+        card = ScopeCard(project="solar", data=Data(classes=("functional", "defective")), gates=gates)
+        self.says(ProjectDefined(card=card))
+
+    def deployed(
+        self, version: int, replaces: int | None, cause: Envelope | None = None
+    ) -> tuple[DeploymentCompleted, Envelope]:
+        return self.says(DeploymentCompleted(version=model_version(version), checks=(), replaces=replaces), cause)
+
+    async def served(self, *versions: int) -> None:
+        """These were deployed and promoted, one after the other."""
+        for before, version in zip((None, *versions), versions, strict=False):
+            await self.hears(self.deployed(version, before))
+
+    async def demoted(self, version: int) -> list[Event]:
+        event, envelope = self.says(ModelDemoted(version=model_version(version), demoted_by="ines", why="false alarms"))
+        facts = await on_model_demoted(event, Heard(envelope, "LOOP:1"), versions=self.versions, said=self.bus)
+        for fact in facts:
+            self.bus.say(fact, envelope)
+        return facts
+
+    async def rejected(self, version: int) -> list[Event]:
+        event, envelope = self.says(ModelRejected(version=model_version(version), rejected_by="ines", why="dust"))
+        return await on_model_rejected(event, Heard(envelope, "LOOP:1"), versions=self.versions, said=self.bus)
+
+    def approved(self, version: int, by: str = "ines") -> tuple[ModelApproved, Envelope]:
+        return self.says(ModelApproved(version=model_version(version), approved_by=by, why="looked at it"))
+
+    async def looks(self) -> None:
+        """One look at everything; nothing is defined but `solar`."""
+        await Look(self.versions, self.bus, Files())()
 
     async def hears(self, said: tuple[DeploymentCompleted, Envelope], owner: str = "", say: bool = True) -> list[Event]:
         facts = await on_deployment_completed(
@@ -176,6 +294,7 @@ def evaluation(verdict: str = "passed", run_id: str = "run-1", dataset_number: i
             "candidate": metrics,
             "plan": TrainingPlan(dataset_id="0" * 16, recipe="frozen-features", seed=0),
             "dataset_number": dataset_number,
+            "champion_version": 6,
             "manifest": blob("c"),
             "run_id": run_id,
             "model": MODEL,

@@ -35,3 +35,13 @@ def test_golden_images_come_from_test_first_and_show_classes_in_turn() -> None:
     assert [example.label for example in golden] == [0, 1, 0, 0]
     assert {example.split for example in golden} == {"test"}
     assert len(dataset.golden(100)) == len(rows)
+
+
+def test_a_recipe_that_learns_what_is_normal_needs_the_first_class_alone() -> None:
+    rows = [row("a", "good", "train"), row("b", "good", "test")]
+    dataset = Dataset.of(rows, ("good", "bad"), every_class=False)
+    assert [example.label for example in dataset.examples] == [0, 0]
+    with pytest.raises(NotTrainable, match="no training image shows bad"):
+        Dataset.of(rows, ("good", "bad"))
+    with pytest.raises(NotTrainable, match="no training image shows bad"):
+        Dataset.of(rows, ("bad", "good"), every_class=False)

@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -81,13 +82,51 @@ def test_golden_images_carry_the_answers_of_the_saved_file(made: MadeModel) -> N
         np.testing.assert_allclose(answer, expected, atol=1e-5)
 
 
+def test_what_is_said_of_validation_is_what_the_file_answers(made: MadeModel, blobs: Blobs) -> None:
+    model = torch.jit.load(io.BytesIO(made.model))
+    assert made.validated
+    assert {example.split for example in made.validated.examples} == {"validation"}
+    for example, expected in zip(made.validated.examples, made.validated.probabilities, strict=True):
+        with torch.inference_mode():
+            answer = model(torch.from_numpy(shrink(decode(blobs.read(example.uri)), 40))[None])[0][0].numpy()
+        np.testing.assert_allclose(answer, expected, atol=1e-4)
+
+
+def test_a_wrong_label_is_doubted_by_heads_that_have_not_seen_it(root: Path, blobs: Blobs, dataset: Dataset) -> None:
+    wrong = dataset.of_split("train")[3]
+    mislabelled = Dataset(
+        dataset.classes,
+        tuple(replace(one, label=1 - one.label) if one == wrong else one for one in dataset.examples),
+    )
+    made = train(mislabelled, PARAMETERS, Context(blobs, str(root / "kept"), 0, lambda *_: None))
+    assert made.doubts
+    doubts = np.load(io.BytesIO(made.doubts))
+    known = mislabelled.of_split("train", "validation")
+    assert doubts["sha256"].tolist() == [one.sha256 for one in known]
+    assert doubts["labels"].tolist() == [one.label for one in known]
+    assert doubts["classes"].tolist() == ["upper", "lower"]
+    assert doubts["probabilities"].dtype == np.float32
+    given = doubts["probabilities"][np.arange(len(known)), doubts["labels"]]
+    assert known[int(given.argmin())].sha256 == wrong.sha256
+
+
+def test_doubts_can_be_left_out(root: Path, blobs: Blobs, dataset: Dataset) -> None:
+    context = Context(blobs, str(root / "kept"), 0, lambda *_: None)
+    assert train(dataset, {**PARAMETERS, "doubts": False}, context).doubts is None
+
+
 def test_training_again_on_kept_features_gives_the_same_bytes(
     made: MadeModel, stages: list[str], root: Path, blobs: Blobs, dataset: Dataset
 ) -> None:
     second: list[str] = []
     context = Context(blobs, str(root / "kept"), 1, lambda stage, *_: second.append(stage))
     again = train(dataset, PARAMETERS, context)
-    assert again == made
+    assert (again.model, again.golden, again.metrics, again.doubts) == (
+        made.model,
+        made.golden,
+        made.metrics,
+        made.doubts,
+    )
     assert "features" in stages
     assert "features" not in second
 

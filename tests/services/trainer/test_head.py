@@ -3,7 +3,17 @@ import math
 import pytest
 import torch
 
-from services.trainer.recipes.head import L2_DEFAULT, Examples, NotFinite, accuracy, fit_head, log_loss
+from services.trainer.recipes.head import (
+    GAMMA,
+    L2_USUAL,
+    MOST_SUPPORT,
+    Examples,
+    NotFinite,
+    accuracy,
+    fit_head,
+    kernel,
+    log_loss,
+)
 
 
 def drawn(n: int, *, seed: int, classes: int = 3, features: int = 40, noise: float = 2.0) -> Examples:
@@ -28,18 +38,32 @@ def test_the_head_learns_and_is_the_same_each_time() -> None:
 
 
 @pytest.mark.parametrize("features", [20, 200])
-def test_the_fit_is_the_optimum_whether_there_are_more_features_or_more_images(features: int) -> None:
+def test_the_fit_is_the_optimum_of_kernel_logistic_regression(features: int) -> None:
     train = drawn(60, seed=0, features=features)
     head = fit_head(train, NONE, 3, l2=0.01)
-    # At the optimum the gradient of the penalised loss vanishes, in standardised coordinates.
     x = train.features.double()
-    spread = x.std(dim=0, correction=0) * math.sqrt(features)
-    z = (x - x.mean(dim=0)) / spread
-    weight = (head.weight * spread).requires_grad_(True)
-    loss = log_loss_of(z @ weight.T + head.bias, train.labels) + 0.005 * (weight**2).sum()
-    (gradient,) = torch.autograd.grad(loss, weight)
-    assert float(gradient.abs().max()) < 1e-5
-    assert head.loss == pytest.approx(loss.item(), abs=1e-9)
+    z = (x - x.mean(dim=0)) / x.std(dim=0, correction=0)
+    alike = torch.exp(-GAMMA * (z[:, None, :] - z[None, :, :]).square().mean(dim=2))
+    # At the optimum the gradient of the penalised loss vanishes.
+    weight, bias = head.weight.clone().requires_grad_(True), head.bias.clone().requires_grad_(True)
+    loss = log_loss_of(alike @ weight + bias, train.labels) + 0.005 * (weight * (alike @ weight)).sum()
+    gradient, of_bias = torch.autograd.grad(loss, (weight, bias))
+    assert float(gradient.abs().max()) < 1e-4
+    assert float(of_bias.abs().max()) < 1e-4
+    assert head.loss == pytest.approx(loss.item(), abs=1e-6)
+
+
+def test_many_images_are_compared_with_some_of_them() -> None:
+    train = drawn(MOST_SUPPORT + 2, seed=0, features=5)
+    head = fit_head(train, NONE, 3, l2=1e-2)
+    assert len(head.support) == len(head.weight) <= MOST_SUPPORT
+    assert accuracy(head.logits(train.features), train.labels) > 0.6
+
+
+def test_an_image_is_as_its_own_kernel_says() -> None:
+    z = torch.tensor([[0.0, 0.0], [1.0, 0.0]], dtype=torch.float64)
+    expected = torch.tensor([[1.0, math.exp(-GAMMA)], [math.exp(-GAMMA), 1.0]], dtype=torch.float64)
+    torch.testing.assert_close(kernel(z, z), expected)
 
 
 def log_loss_of(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -49,13 +73,13 @@ def log_loss_of(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 def test_without_validation_the_usual_penalty_is_taken_and_confidence_left_alone() -> None:
     for validation in (NONE, Examples(torch.zeros(2, 40), torch.tensor([0, 1]))):
         head = fit_head(drawn(60, seed=0), validation, 3)
-        assert (head.l2, head.temperature) == (L2_DEFAULT, 1.0)
+        assert (head.l2, head.temperature) == (L2_USUAL / 60, 1.0)
 
 
 def test_another_penalty_is_chosen_only_when_validation_is_sure_of_it() -> None:
     train = drawn(60, seed=0)
-    assert fit_head(train, drawn(600, seed=1), 3).l2 > L2_DEFAULT
-    assert fit_head(train, drawn(9, seed=1), 3).l2 == L2_DEFAULT
+    assert fit_head(train, drawn(600, seed=1), 3).l2 > L2_USUAL / 60
+    assert fit_head(train, drawn(9, seed=1), 3).l2 == L2_USUAL / 60
 
 
 def test_three_lucky_images_do_not_make_it_certain_of_everything() -> None:
@@ -83,11 +107,13 @@ def test_balanced_weights_give_a_rare_class_its_due() -> None:
     assert balanced > plain
 
 
-def test_a_feature_that_never_varies_has_no_say() -> None:
+def test_a_feature_that_never_varied_has_no_say() -> None:
     train = drawn(60, seed=0)
     train.features[:, 7] = 5.0
     head = fit_head(train, NONE, 3)
-    assert bool((head.weight[:, 7] == 0).all())
+    other = train.features.clone()
+    other[:, 7] = 500.0
+    torch.testing.assert_close(head.logits(other), head.logits(train.features))
 
 
 def test_a_feature_that_is_no_number_is_named_as_the_cause() -> None:

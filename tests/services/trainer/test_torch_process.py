@@ -93,3 +93,8 @@ async def test_whoever_is_cancelled_stops_the_child() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert child.stopped
+
+
+async def test_who_only_helps_makes_nothing() -> None:
+    steps = [step async for step in TorchProcess(FakeChild(STEP, {"result": {}}), PLACES).train(JOB)]
+    assert steps == [Step("fit", 1, 5, {"loss": 0.4})]

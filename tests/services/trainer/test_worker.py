@@ -3,7 +3,8 @@ from concurrent.futures import Future
 import pytest
 
 from services.chassis.errors import Retry
-from services.trainer.worker import paced, unless_hopeless
+from services.trainer.training import unless_hopeless
+from services.trainer.worker import paced
 
 
 def test_progress_is_said_at_most_twice_a_second() -> None:

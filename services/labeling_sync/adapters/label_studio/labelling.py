@@ -1,21 +1,21 @@
 """`Labelling` in Label Studio 1.23 over its REST API."""
 
-import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
 from contracts.project import ScopeCard
-from services.chassis.errors import Rejected, Retry
-from services.labeling_sync.adapters.label_studio import shapes
+from services.labeling_sync.adapters.label_studio import listing, shapes
 from services.labeling_sync.adapters.label_studio.hooks import LabelStudioHooks
 from services.labeling_sync.adapters.label_studio.http import WHO_AM_I, Http, NotThere, There
 from services.labeling_sync.adapters.label_studio.imports import Imports
+from services.labeling_sync.adapters.label_studio.listing import where
 from services.labeling_sync.adapters.label_studio.pictures import ServedPictures
+from services.labeling_sync.adapters.label_studio.projects import Projects
+from services.labeling_sync.adapters.label_studio.second_looks import SecondLooks
 from services.labeling_sync.labels import GivenLabel, Guess, MadeTask, NewTask, Task
-from services.labeling_sync.ports import NoSuchProject
 
 log = logging.getLogger(__name__)
 
@@ -32,9 +32,11 @@ class LabelStudio:
     def __init__(self, http: Http, pictures: ServedPictures) -> None:
         self._http = http
         self._pictures = pictures
+        self._projects = Projects(http, pictures)
+        self._in = self._projects.within
         self.hooks = LabelStudioHooks(http, self._in)
         self._imports = Imports(self._import)
-        self._ids: dict[str, int] = {}
+        self._second_looks = SecondLooks(http)
         self._people: dict[int, str] = {}
         self._shown_versions: dict[int, str] = {}
 
@@ -43,89 +45,17 @@ class LabelStudio:
         await self._http.call("GET", WHO_AM_I)
         return True
 
-    # Projects
-
     async def find_project(self, project: str) -> int | None:
         """As `Labelling.find_project`."""
-        if project in self._ids:
-            return self._ids[project]
-        found = await self._projects(project)
-        if not found:
-            return None
-        # Should there be two of one title, the older one is it.
-        self._ids[project] = int(found[0]["id"])
-        return self._ids[project]
-
-    async def _projects(self, project: str) -> list[dict[str, Any]]:
-        """Those with the project's title, oldest first; the server's filter finds all that contain the text."""
-        title = shapes.title_of(project)
-        params = {"title": title, "include": "id,title,task_number", "page_size": _PAGE}
-        found = await self._http.call("GET", "/api/projects/", params=params)
-        return sorted((one for one in found["results"] if one["title"] == title), key=lambda one: int(one["id"]))
+        return await self._projects.find(project)
 
     async def create_project(self, card: ScopeCard) -> int:
-        """As `Labelling.create_project`.
-
-        While others read, Label Studio on SQLite makes two projects of some requests (3 in 100 with 1.23): the second
-        one, which nobody has seen yet, is deleted, also where it was left by one who died before that.
-        """
-        body = {
-            "title": shapes.title_of(card.project),
-            "description": card.goal,
-            "label_config": shapes.label_config(card.data.classes),
-            "enable_empty_annotation": False,
-        }
-        found = await self._projects(card.project)
-        if not found:
-            await self._http.call("POST", "/api/projects/", body=body)
-            found = await self._projects(card.project)
-            log.info("made project %s of Label Studio, %s", found[0]["id"], found[0]["title"])
-        kept, *twins = found
-        for twin in twins:
-            if not twin["task_number"]:
-                await self._http.call("DELETE", f"/api/projects/{twin['id']}/")
-        self._ids[card.project] = int(kept["id"])
-        return self._ids[card.project]
+        """As `Labelling.create_project`."""
+        return await self._projects.create(card)
 
     async def fit_project(self, project_id: int, card: ScopeCard) -> None:
         """As `Labelling.fit_project`."""
-        await self._in(card.project, lambda _: self._fit(project_id, card))
-
-    async def _fit(self, project_id: int, card: ScopeCard) -> None:
-        path = f"/api/projects/{project_id}/"
-        is_now = await self._http.call("GET", path)
-        wanted = {"label_config": shapes.label_config(card.data.classes), "description": card.goal}
-        if any((is_now.get(key) or "") != value for key, value in wanted.items()):
-            await self._http.call("PATCH", path, body=wanted)
-        # Pictures are served only from the folders of a project's storages.
-        storages = await self._http.call("GET", "/api/storages/localfiles", params={"project": project_id})
-        if str(self._pictures.folder) in [storage["path"] for storage in storages]:
-            return
-        storage = {
-            "project": project_id,
-            "title": "loopline",
-            "path": str(self._pictures.folder),
-            "use_blob_urls": True,
-        }
-        self._pictures.check()
-        try:
-            await self._http.call("POST", "/api/storages/localfiles", body=storage)
-        except Rejected as error:
-            raise Retry(
-                f"Label Studio cannot show the pictures in {self._pictures.folder}: LOOPLINE_LABEL_STUDIO_FILES_ROOT "
-                f"must be its LOCAL_FILES_DOCUMENT_ROOT, with the blob store below it: {error}"
-            ) from error
-
-    async def _in(self, project: str, call: Callable[[int], Awaitable[T]]) -> T:
-        """What `call(project id)` gives."""
-        try:
-            found = await self.find_project(project)
-            if found is None:
-                raise NoSuchProject(f"Label Studio has no project {shapes.title_of(project)}")
-            return await call(found)
-        except NotThere:
-            self._ids.pop(project, None)
-            raise NoSuchProject(f"the project {shapes.title_of(project)} was deleted in Label Studio") from None
+        await self._in(card.project, lambda _: self._projects.fit(project_id, card))
 
     # Tasks
 
@@ -137,24 +67,25 @@ class LabelStudio:
         """As `Labelling.find_tasks`."""
         return await self._in(project, lambda project_id: self._find(project_id, images))
 
+    async def tasks_of(self, project: str, images: Sequence[str]) -> dict[str, Task]:
+        """As `Labelling.tasks_of`."""
+        found = await self._in(project, lambda project_id: self._of_images(project_id, images))
+        return {task.sha256: task for task in await self._read(list(found.values()))}
+
     async def _find(self, project_id: int, images: Sequence[str]) -> dict[str, MadeTask]:
-        found: dict[str, MadeTask] = {}
+        found = await self._of_images(project_id, images)
+        return {sha256: shapes.made_task(task) for sha256, task in found.items()}
+
+    async def _of_images(self, project_id: int, images: Sequence[str]) -> dict[str, dict[str, Any]]:
+        found: dict[str, dict[str, Any]] = {}
         for start in range(0, len(images), _MOST_IN_A_FILTER):
             part = list(images[start : start + _MOST_IN_A_FILTER])
-            wanted = [_filter("data.sha256", "in_list", "List", part)]
-            tasks = await self._tasks(project_id, wanted, 2 * len(part))
+            wanted = [where("data.sha256", "in_list", "List", part)]
+            tasks = await listing.tasks(self._http, project_id, wanted, 2 * len(part))
             # Should an image have two tasks, the older one is it.
             for task in sorted(tasks, key=lambda task: int(task["id"])):
-                found.setdefault(task["data"]["sha256"], shapes.made_task(task))
+                found.setdefault(task["data"]["sha256"], task)
         return found
-
-    async def _tasks(
-        self, project_id: int, filters: list[Any], at_most: int, ordering: Sequence[str] = ()
-    ) -> list[dict[str, Any]]:
-        query = {"filters": {"conjunction": "and", "items": filters}, "ordering": list(ordering)}
-        params = {"project": project_id, "query": json.dumps(query), "page_size": at_most, "fields": "all"}
-        answer = await self._http.call("GET", "/api/tasks/", params={**params, "resolve_uri": "false"})
-        return list(answer["tasks"])
 
     async def _import(self, project_id: int, tasks: list[NewTask]) -> list[MadeTask]:
         """Make those of the tasks that are not there: a crash may have left some behind that nobody knows of."""
@@ -208,11 +139,11 @@ class LabelStudio:
         after, operator = since or datetime.fromtimestamp(0, UTC), "greater"
         while True:
             filters = [
-                _filter("updated_at", operator, "Datetime", after.astimezone(UTC).strftime(_TIME)),
+                where("updated_at", operator, "Datetime", after.astimezone(UTC).strftime(_TIME)),
                 # Not by the task's count of them, which Label Studio writes last, under load seconds later.
-                _filter("annotators", "empty", "List", False),
+                where("annotators", "empty", "List", False),
             ]
-            page = partial(self._tasks, filters=filters, at_most=_PAGE, ordering=["tasks:updated_at"])
+            page = partial(listing.tasks, self._http, filters=filters, at_most=_PAGE, ordering=["tasks:updated_at"])
             found = await self._in(project, page)
             once = {task["id"]: task for task in found}.values()  # one with two annotations is found twice
             fresh = [task for task in await self._read(list(once)) if seen.get(task.id) != task.updated_at]
@@ -231,12 +162,45 @@ class LabelStudio:
             await self._in(project, lambda id_: self._http.call("GET", f"/api/projects/{id_}/export", params=params))
         )
 
+    async def annotation_count(self, project: str) -> int:
+        """As `Labelling.annotation_count`."""
+        counts = ("total_annotations_number", "skipped_annotations_number")
+        params = {"include": ",".join(counts)}
+        found = await self._in(project, lambda id_: self._http.call("GET", f"/api/projects/{id_}/", params=params))
+        return sum(found[name] for name in counts)
+
+    async def annotations_of(self, project: str, tasks: Sequence[int]) -> set[int]:
+        """As `Labelling.annotations_of`. Label Studio fills the column only where it orders by it."""
+        between = {"min": min(tasks), "max": max(tasks)}
+        filters = [where("id", "in", "Number", between), where("annotators", "empty", "List", False)]
+        page = partial(
+            listing.tasks, self._http, filters=filters, at_most=2 * len(tasks), ordering=["tasks:annotations_ids"]
+        )
+        found = await self._in(project, partial(page, fields="task_only", include="id,annotations_ids"))
+        return {int(id_) for task in found for id_ in str(task["annotations_ids"]).split(",") if id_.strip()}
+
+    async def has_annotation(self, annotation_id: int) -> bool:
+        """As `Labelling.has_annotation`."""
+        try:
+            await self._http.call("GET", f"/api/annotations/{annotation_id}/")
+        except NotThere:
+            return False
+        return True
+
+    async def second_looks(self, project: str) -> int:
+        """As `Labelling.second_looks`."""
+        return await self._in(project, self._second_looks.count)
+
+    async def give_back(self, project: str, task_id: int, why: str) -> bool:
+        """As `Labelling.give_back`."""
+        return await self._in(project, lambda project_id: self._second_looks.give_back(project_id, task_id, why))
+
+    async def take_off(self, task_id: int) -> None:
+        """As `Labelling.take_off`."""
+        await self._second_looks.take_off(task_id)
+
     async def _read(self, tasks: list[dict[str, Any]]) -> list[Task]:
         if shapes.people_in(tasks) - set(self._people):
             self._people |= {user["id"]: user["email"] for user in await self._http.call("GET", "/api/users/")}
             self._people |= {who: f"user {who}" for who in shapes.people_in(tasks) - set(self._people)}
         return [shapes.task_of(task, self._people) for task in tasks]
-
-
-def _filter(column: str, operator: str, type_: str, value: Any) -> dict[str, Any]:
-    return {"filter": f"filter:tasks:{column}", "operator": operator, "type": type_, "value": value}

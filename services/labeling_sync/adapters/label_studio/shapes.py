@@ -10,6 +10,10 @@ from services.labeling_sync.labels import Annotation, GivenLabel, Guess, MadeTas
 _CHOICES = "label"
 _IMAGE = "image"
 _HOTKEYS = "1234567890"
+# Of a task's data: what is ours, and what tells of a prediction; the rest is metadata of the image.
+SECOND_LOOK, _SECOND_LOOK_SINCE = "second_look", "second_look_since"
+_OURS = {"image", "sha256", "uri", "chosen", "width", "height", SECOND_LOOK, _SECOND_LOOK_SINCE}
+_OF_PREDICTIONS = {"predicted", "confidence", "model_version", "prediction_id"}
 
 
 def title_of(project: str) -> str:
@@ -17,20 +21,32 @@ def title_of(project: str) -> str:
     return f"loopline:{project}"
 
 
-def label_config(classes: Sequence[str]) -> str:
+def label_config(classes: Sequence[str], former: Mapping[str, str] | None = None) -> str:
     """The labelling page: the picture, and one choice a class with a hot key while there are keys.
 
-    Classes that are named by one character each, such as digits, have that as their key.
+    Classes that are named by one character each, such as digits, have that as their key. `former` classes (name ->
+    title) come last: annotations name them, and Label Studio would not show an annotation of a choice that is gone.
     """
     keys = classes if all(len(name) == 1 for name in classes) else _HOTKEYS
-    choices = "".join(
+    choices = [
         f"<Choice value={quoteattr(name)}{f' hotkey={quoteattr(keys[place])}' if place < len(keys) else ''}/>"
         for place, name in enumerate(classes)
-    )
+    ]
+    choices += [f"<Choice value={quoteattr(title)} alias={quoteattr(name)}/>" for name, title in (former or {}).items()]
     return (
-        f'<View><Image name="{_IMAGE}" value="$image"/>'
-        f'<Choices name="{_CHOICES}" toName="{_IMAGE}" choice="single" showInline="true">{choices}</Choices></View>'
+        f'<View><Image name="{_IMAGE}" value="$image"/><Choices name="{_CHOICES}" toName="{_IMAGE}" choice="single" '
+        f'showInline="true">{"".join(choices)}</Choices></View>'
     )
+
+
+def choices_of(project: Mapping[str, Any]) -> list[str]:
+    """The classes that a project asks for now, as annotations name them."""
+    return list((project.get("parsed_label_config") or {}).get(_CHOICES, {}).get("labels", []))
+
+
+def former_title(name: str, successor: str) -> str:
+    """How a choice that is no class any more is shown; `successor` is itself where it has none."""
+    return f"{name} (now {successor})" if successor != name else f"{name} (no longer asked for)"
 
 
 def new_task(task: NewTask, picture_url: str) -> dict[str, Any]:
@@ -86,7 +102,24 @@ def task_of(task: Mapping[str, Any], people: Mapping[int, str]) -> Task:
         height=int(data.get("height") or 0),
         updated_at=datetime.fromisoformat(task["updated_at"]),
         annotations=tuple(_annotation(one, people) for one in task["annotations"]),
+        second_look_since=datetime.fromisoformat(since) if (since := data.get(_SECOND_LOOK_SINCE)) else None,
+        metadata={
+            key: value
+            for key, value in data.items()
+            if key not in _OURS | _OF_PREDICTIONS and isinstance(value, str | int | float | bool)
+        },
     )
+
+
+def given_back(task: Mapping[str, Any], why: str) -> dict[str, Any]:
+    """The data of a task that people look at once more."""
+    since = max(datetime.fromisoformat(one["updated_at"]) for one in task["annotations"])
+    return {**task["data"], SECOND_LOOK: why, _SECOND_LOOK_SINCE: since.isoformat()}
+
+
+def taken_off(task: Mapping[str, Any]) -> dict[str, Any]:
+    """The data of a task that was looked at."""
+    return {key: value for key, value in task["data"].items() if key not in (SECOND_LOOK, _SECOND_LOOK_SINCE)}
 
 
 def people_in(tasks: Sequence[Mapping[str, Any]]) -> set[int]:

@@ -1,0 +1,44 @@
+"""The worst slice: no camera, line or shift may be left behind by a good average."""
+
+from services.evaluator.gates.shapes import TOLERANCE, Candidate, Gate, SlicesLimit
+from services.evaluator.gates.words import images, listed, name_of, percents
+
+
+def worst_slice(limit: SlicesLimit, candidate: Candidate) -> Gate:
+    """Whether the worst slice that has enough images reaches the limit.
+
+    A key that no test image has fails: what is asked for and cannot be measured is not passed. Slices that are all too
+    small fail nothing: they grow with the labels.
+    """
+    gate, name = f"slices: {limit.metric}", name_of(limit.metric)
+    found = candidate.slices
+    missing = [key for key in limit.keys if key not in {one.key for one in found}]
+    if missing or not found:
+        what = listed(missing) if missing else "metadata"
+        sentence = (
+            f"There are no slices by {what}: no test image says it, or each says something else. Give it with the "
+            "images, or take it off the card."
+        )
+        return Gate(gate, False, None, limit.at_least, sentence)
+    counted = [(one.score.value, one) for one in found if one.score.value is not None]
+    deciding = [(value, one) for value, one in counted if one.images >= limit.min_images]
+    if not deciding:
+        sentence = f"No slice has {images(limit.min_images)} that count for it, so none decides yet."
+        return Gate(gate, True, None, limit.at_least, sentence)
+    value, worst = min(deciding, key=lambda item: item[0])
+    passed = value >= limit.at_least - TOLERANCE
+    mine, least = percents(value, limit.at_least)
+    how = "at or above" if passed else "below"
+    which = f"The worst of {len(deciding)} slices is" if len(deciding) > 1 else "The only slice is"
+    sentence = (
+        f"{which} {worst.key} = {worst.value}: {name[0].lower()}{name[1:]} is {mine} on {images(worst.images)}, {how} "
+        f"the limit of {least}.{_too_small(len(found) - len(deciding), limit.min_images)}"
+    )
+    return Gate(gate, passed, value, limit.at_least, sentence)
+
+
+def _too_small(count: int, least: int) -> str:
+    if not count:
+        return ""
+    what = "1 slice has" if count == 1 else f"{count} slices have"
+    return f" {what} fewer than {images(least)} and {'does' if count == 1 else 'do'} not decide."

@@ -1,0 +1,1 @@
+"""What an MLflow run of a training shows besides its numbers, as files."""
