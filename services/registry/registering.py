@@ -103,7 +103,7 @@ def lineage(event: EvaluationCompleted, heard: Heard, revision: str) -> dict[str
         "loopline.manifest_sha256": event.manifest.sha256,
         "loopline.parent": str(event.champion_version or ""),
         "loopline.recipe": event.plan.recipe,
-        "loopline.plan": event.plan.model_dump_json(),
+        "loopline.plan": event.plan.model_dump_json(exclude_none=True),
         "loopline.code_revision": revision,
         "loopline.golden_sha256": event.model.golden.sha256,
         "loopline.correlation": heard.envelope.correlation_id,

@@ -69,7 +69,7 @@ def test_a_broken_package_is_named(name: str, says: str) -> None:
 
 
 def test_every_recipe_that_is_offered_can_be_trained() -> None:
-    from services.trainer.worker import trainer_of
+    from services.trainer.training import trainer_of
 
     assert all(callable(trainer_of(name)) for name in found())
 

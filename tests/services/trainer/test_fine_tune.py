@@ -37,16 +37,19 @@ class Killed(Exception):
 
 
 class Kept:
-    """A checkpoint in memory."""
+    """A checkpoint in memory. Once it is `deadly`, whoever saves dies of it."""
 
     def __init__(self) -> None:
         self.data: bytes | None = None
+        self.deadly = False
 
     def load(self) -> bytes | None:
         return self.data
 
     def save(self, data: bytes) -> None:
         self.data = data
+        if self.deadly:
+            raise Killed
 
 
 def context(blobs: Blobs, root: Path, kept: Kept, die_after: int = 0, seed: int = 3) -> tuple[Context, list[int]]:
@@ -90,11 +93,17 @@ def test_killed_after_any_epoch_it_goes_on_to_the_same_bytes(
     made: MadeModel, blobs: Blobs, dataset: Dataset, tmp_path: Path
 ) -> None:
     kept = Kept()
+    where, epochs = context(blobs, tmp_path, kept, die_after=1)
+    with pytest.raises(Killed):
+        train(dataset, parameters(), where)
+    kept.deadly = True
+    # What was said and not saved is done and said again.
     for last in (1, 2, 3):
-        where, epochs = context(blobs, tmp_path, kept, die_after=last)
+        where, epochs = context(blobs, tmp_path, kept)
         with pytest.raises(Killed):
             train(dataset, parameters(), where)
         assert epochs == [last]
+    kept.deadly = False
     where, epochs = context(blobs, tmp_path, kept)
     again = train(dataset, parameters(), where)
     assert epochs == []
