@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from services.labeling_sync.datasets import MAX_IMAGES_NAMED, Row, counts_of, images_are
+from services.labeling_sync.datasets import MAX_IMAGES_NAMED, LeftOut, Row, counts_of, images_are
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,17 @@ def failed_checks(
     unreadable: Mapping[str, str],
     *,
     every_class: bool = True,
+    left_out: Sequence[LeftOut] = (),
 ) -> list[Failed]:
     """What keeps the rows from being a dataset version. `unreadable`: sha256 of bad pictures, and why.
 
+    `left_out` are the labelled images that have no row.
+
     Where the recipe does not need `every_class`, only the card's first class must have images to train on.
     """
+    if not rows and left_out:
+        why = "; ".join(one.sentence for one in left_out)
+        return [Failed("no-labels", f"no label of {project} can be used: {why}", left_out[0].images)]
     if not rows:
         return [Failed("no-labels", f"no image of {project} is labelled yet: label some in Label Studio")]
     failed = []

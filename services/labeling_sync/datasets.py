@@ -129,16 +129,22 @@ def left_out(disputed: Sequence[str], sides: Sides) -> list[LeftOut]:
     of: dict[str, list[str]] = {DISAGREE: list(disputed), NEAR_DUPLICATE: [], GROUP: []}
     for sha256, why in sorted(sides.left_out.items()):
         of[why].append(sha256)
-    sentences = {
-        DISAGREE: "left out because people do not agree on it: let them change or delete a label in Label Studio",
-        NEAR_DUPLICATE: "left out because it looks like one on the other side of the split",
-        GROUP: "left out because its group is on the other side of the split",
-    }
     return [
-        LeftOut(why, len(images), f"{images_are(len(images))} {sentences[why]}", tuple(images[:MAX_IMAGES_NAMED]))
+        LeftOut(why, len(images), _why_left_out(why, len(images)), tuple(images[:MAX_IMAGES_NAMED]))
         for why, images in of.items()
         if images
     ]
+
+
+def _why_left_out(why: str, count: int) -> str:
+    one = count == 1
+    because = {
+        DISAGREE: f"people do not agree on {'it' if one else 'them'}: "
+        "let them change or delete a label in Label Studio",
+        NEAR_DUPLICATE: f"{'it looks like one' if one else 'they look like some'} on the other side of the split",
+        GROUP: f"{'its group is' if one else 'their groups are'} on the other side of the split",
+    }
+    return f"{images_are(count)} left out because {because[why]}"
 
 
 def dataset_id(rows: Sequence[Row], classes: Sequence[str], parent_id: str | None) -> str:

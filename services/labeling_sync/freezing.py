@@ -70,8 +70,15 @@ async def _freeze(project: str, card: ScopeCard, parent: DatasetVersioned | None
     rows = datasets.rows_of(decided, sides, looked.hashes)
     if parent and dataset_id(rows, data.classes, parent.parent_id) == parent.dataset_id:
         return Frozen(None, parent, up_to)
+    left_out = datasets.left_out(disputed, sides)
     failed = failed_checks(
-        rows, project, data.classes, data.min_train_per_class, looked.unreadable, every_class=_every_class(card)
+        rows,
+        project,
+        data.classes,
+        data.min_train_per_class,
+        looked.unreadable,
+        every_class=_every_class(card),
+        left_out=left_out,
     )
     if failed:
         checks = tuple(FailedCheck(check=one.check, sentence=one.sentence, images=one.images) for one in failed)
@@ -85,8 +92,8 @@ async def _freeze(project: str, card: ScopeCard, parent: DatasetVersioned | None
         classes=data.classes,
         counts=tuple(ClassCount(label=label, **count) for label, count in counts_of(rows, data.classes)),
         labels=len(rows),
-        new_labels=datasets.new_labels(rows, before.labels),
-        left_out=tuple(LeftOut.model_validate(asdict(one)) for one in datasets.left_out(disputed, sides)),
+        new_labels=datasets.new_labels(rows, {image: data.class_of(label) for image, label in before.labels.items()}),
+        left_out=tuple(LeftOut.model_validate(asdict(one)) for one in left_out),
         agreement=Agreement.model_validate(asdict(agreement)) if agreement else None,
     )
     return Frozen(version, parent, up_to)

@@ -75,7 +75,7 @@ class Labelling(Protocol):
         ...
 
     async def annotation_count(self, project: str) -> int:
-        """How many annotations there are, skipped ones as well. Raises NoSuchProject."""
+        """How many annotations there are beside skipped ones. Raises NoSuchProject."""
         ...
 
     async def annotations_of(self, project: str, tasks: Sequence[int]) -> set[int]:
@@ -99,7 +99,7 @@ class Labelling(Protocol):
         ...
 
     async def take_off(self, task_id: int) -> None:
-        """A task was looked at: it waits no longer."""
+        """A task was looked at: it waits no longer. One that is gone or does not wait stays as it is."""
         ...
 
 

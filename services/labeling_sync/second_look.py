@@ -45,24 +45,22 @@ def asked_about(
 ) -> list[Ask]:
     """Of the doubts, worst first, as many as there is `room` for.
 
-    One that was `asked_before` (image, label) never comes again, and one whose label people have changed meanwhile does
-    not come at all.
+    One that was `asked_before` (image, label) never comes again. One whose label people have changed meanwhile does not
+    come at all, nor does one between two names of what is one class today.
     """
     found: list[Ask] = []
     for doubt in doubts:
-        task = tasks.get(doubt.sha256)
+        task, label = tasks.get(doubt.sha256), class_of(doubt.label)
         if len(found) >= room:
             break
-        if task is None or (doubt.sha256, class_of(doubt.label)) in asked_before:
+        if task is None or (doubt.sha256, label) in asked_before or label == class_of(doubt.likelier):
             continue
-        if any(
-            one.label and one.label.label == class_of(doubt.label) for one in labelled_images([task], rule, class_of)
-        ):
+        if any(one.label and one.label.label == label for one in labelled_images([task], rule, class_of)):
             found.append(Ask(doubt, task.id))
     return found
 
 
 def has_been_looked_at(task: Task) -> bool:
-    """Whether somebody labelled the task, or confirmed its label, since it was given back to people."""
+    """Whether somebody labelled the task, confirmed its label, or skipped it since it was given back to people."""
     since = task.second_look_since
-    return since is not None and any(one.counts and one.updated_at > since for one in task.annotations)
+    return since is not None and any(one.updated_at > since for one in task.annotations)

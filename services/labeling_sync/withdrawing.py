@@ -108,6 +108,8 @@ class Sweep:
         self._ports = ports
         # Of each project how many annotations were there beside those that were said, when it was last swept.
         self._beside: dict[str, int] = {}
+        # And the last one that was asked for by its id, where there were too many for one look.
+        self._asked_to: dict[str, int] = {}
 
     async def look(self) -> None:
         """Look once at every project."""
@@ -126,12 +128,17 @@ class Sweep:
         beside = await labelling.annotation_count(project) - len(known)
         if beside == self._beside.get(project):
             return
-        missing = await self._missing(project, known)
+        asked_to = self._asked_to.pop(project, 0)
+        missing = [id_ for id_ in await self._missing(project, known) if id_ > asked_to]
         # Asked for one by one: a list that is read while others write may lack some that are there.
         gone = [id_ for id_ in missing[:_MOST_AT_ONCE] if not await labelling.has_annotation(id_)]
+        for id_ in gone:
+            await labelling.take_off(known[id_][0])  # who deletes a doubted label has looked
         cursor, revision = await self._ports.cursors.labels(project)
         await withdraw(gone, "deleted", project, cursor, revision, self._said, self._ports)
-        if len(missing) <= _MOST_AT_ONCE:
+        if len(missing) > _MOST_AT_ONCE:
+            self._asked_to[project] = missing[_MOST_AT_ONCE - 1]
+        else:
             self._beside[project] = beside + len(gone)
 
     async def _missing(self, project: str, known: Mapping[int, tuple[int, int]]) -> list[int]:

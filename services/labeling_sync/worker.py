@@ -3,7 +3,9 @@
 import io
 import logging
 import sys
+import zlib
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,7 +59,7 @@ def read(data: bytes) -> tuple[Any, NDArray[np.float64], NDArray[np.int64], Any]
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             sha256, classes = file["sha256"], file["classes"]
             probabilities, labels = file["probabilities"].astype(np.float64), file["labels"].astype(np.int64)
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
         raise Rejected(f"the doubts of the training are no npz with what the contract names: {error}") from error
     shape = (len(sha256), len(classes))
     if probabilities.shape != shape or labels.shape != shape[:1]:

@@ -15,7 +15,7 @@ from services.labeling_sync.doubting import on_training_completed
 from services.labeling_sync.handlers import on_image_added
 from services.labeling_sync.polling import poll_labels
 from services.labeling_sync.second_look import Doubt
-from services.labeling_sync.withdrawing import SaidLabels
+from services.labeling_sync.withdrawing import SaidLabels, Sweep
 from tests.services.labeling_sync.world import PROJECT, World, card, heard, image, solar
 
 BLOB = BlobRef(uri=f"blob://{'0' * 64}.npz", sha256="0" * 64, size_bytes=1)
@@ -99,6 +99,23 @@ async def test_who_has_looked_is_not_asked_again(label: str) -> None:
     assert await trained(world, 1) == []
 
 
+async def test_who_skips_a_doubted_label_has_looked() -> None:
+    world = await labelled(1, most=1)
+    await trained(world, 0)
+    world.labelling.skip(1)
+    await poll(world)
+    assert waiting(world) == []
+
+
+async def test_who_deletes_a_doubted_label_has_looked() -> None:
+    world = await labelled(2, most=1)
+    await trained(world, 0)
+    world.labelling.take_away(1)
+    await Sweep(Cards(world.bus), SaidLabels(world.bus), world.ports).look()
+    assert waiting(world) == []
+    assert await trained(world, 1) == [2]
+
+
 async def test_another_label_of_the_image_can_be_doubted_in_its_turn() -> None:
     world = await labelled(1, most=5)
     await trained(world, 0)
@@ -152,6 +169,13 @@ async def test_who_has_looked_is_not_asked_again_because_of_a_new_name() -> None
     renamed = card({"classes": ["fine", "bad"], "renamed": {"good": "fine"}}, second_look={"most": 5})
     await world.bus.say(ProjectDefined(card=renamed), project=PROJECT)
     assert await trained(world, 1) == []
+
+
+async def test_two_classes_that_became_one_are_not_told_apart() -> None:
+    world = await labelled(1, most=5)
+    merged = card({"classes": ["fine", "ugly"], "renamed": {"good": "fine", "bad": "fine"}}, second_look={"most": 5})
+    await world.bus.say(ProjectDefined(card=merged), project=PROJECT)
+    assert await trained(world, 0) == []
 
 
 async def test_nothing_is_asked_without_doubts_without_a_wish_or_without_a_project() -> None:

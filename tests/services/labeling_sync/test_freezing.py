@@ -60,6 +60,19 @@ async def test_images_on_which_people_disagree_are_left_out_and_told_until_they_
     assert (second.labels, second.left_out) == (4, ())
 
 
+async def test_labels_of_which_none_is_agreed_on_are_refused_with_that_cause() -> None:
+    world = solar(conflict="agreement")
+    await added(world, 1, "good")
+    world.labelling.label(1, "bad", by="bob")
+    refused = await frozen(world, 100)
+    assert isinstance(refused, DatasetRejected)
+    (check,) = refused.checks
+    assert (check.check, check.images) == ("no-labels", (image(1).sha256,))
+    assert check.sentence.startswith(
+        "no label of solar can be used: 1 image is left out because people do not agree on it"
+    )
+
+
 @pytest.mark.parametrize(("conflict", "label"), [("last", "bad"), ("majority", "good")])
 async def test_the_card_says_how_a_conflict_is_resolved(conflict: str, label: str) -> None:
     world = solar(conflict=conflict)
@@ -80,6 +93,7 @@ async def test_a_renamed_class_takes_its_labels_along_and_an_added_one_joins_the
     second = await version(world, 101)
     assert second.classes == ("fine", "bad", "ugly")
     assert [(count.label, count.train) for count in second.counts] == [("fine", 3), ("bad", 2), ("ugly", 1)]
+    assert second.new_labels == 2  # another name is no other label
     assert world.labelling.labels_of(6) == ["fine"]
     assert world.labelling.labels_of(2) == ["good"]  # as it was given
 

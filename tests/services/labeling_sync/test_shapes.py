@@ -3,7 +3,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from services.labeling_sync.adapters.label_studio.shapes import label_config, task_of
+from services.labeling_sync.adapters.label_studio.shapes import label_config, new_task, task_of
+from services.labeling_sync.labels import NewTask
 
 
 def choices(*classes: str) -> list[tuple[str, str | None]]:
@@ -16,6 +17,14 @@ def test_every_class_is_a_choice_with_a_hot_key_while_there_are_keys() -> None:
     assert choices("good", 'bad & "ugly"') == [("good", "1"), ('bad & "ugly"', "2")]
     assert choices(*(f"c{n}" for n in range(12)))[8:] == [("c8", "9"), ("c9", "0"), ("c10", None), ("c11", None)]
     assert choices("0", "1", "7") == [("0", "0"), ("1", "1"), ("7", "7")]
+
+
+def test_metadata_that_are_called_like_ours_change_nothing() -> None:
+    metadata = {"second_look": "?", "second_look_since": "yesterday", "chosen": "random", "camera": 3}
+    data = new_task(NewTask("0" * 64, "blob://x", "corrected", 1, 1, event="e", metadata=metadata), "url")["data"]
+    assert (data["chosen"], data["camera"], "second_look_since" in data) == ("corrected", 3, False)
+    found = task_of({"id": 1, "data": data, "updated_at": "2026-11-24T09:00:00Z", "annotations": []}, {})
+    assert (found.metadata, found.second_look_since) == ({"camera": 3}, None)
 
 
 def annotation(result: list[dict[str, Any]], completed_by: Any = 1, updated_by: Any = None) -> dict[str, Any]:

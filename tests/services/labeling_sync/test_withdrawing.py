@@ -1,5 +1,8 @@
+import pytest
+
 from contracts.events.dataset import DatasetVersioned
 from contracts.events.label import LabelSubmitted, LabelWithdrawn
+from services.labeling_sync import withdrawing
 from services.labeling_sync.cards import Cards
 from services.labeling_sync.polling import poll_labels
 from services.labeling_sync.withdrawing import SaidLabels, Sweep
@@ -101,6 +104,25 @@ async def test_a_label_that_a_list_overlooks_is_not_withdrawn() -> None:
     watched.world.labelling.overlooked = {1, 2}
     await watched.sweep()
     assert watched.gone() == []
+
+
+async def test_a_label_that_is_deleted_and_then_skipped_is_missed() -> None:
+    watched = await labelled(3, new_labels=99)
+    await watched.sweep()
+    watched.world.labelling.take_away(1)
+    watched.world.labelling.label(1, "good", skipped=True)
+    await watched.sweep()
+    assert watched.gone() == [(image(1).sha256, "bad", "deleted")]
+
+
+async def test_however_many_a_list_overlooks_all_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(withdrawing, "_MOST_AT_ONCE", 2)
+    watched = await labelled(5, new_labels=99)
+    watched.world.labelling.overlooked = {1, 2, 3}
+    watched.world.labelling.take_away(5)
+    for _ in range(2):
+        await watched.sweep()
+    assert watched.gone() == [(image(5).sha256, "bad", "deleted")]
 
 
 async def test_a_withdrawn_label_makes_a_version_without_it() -> None:

@@ -44,6 +44,7 @@ def test_labels_that_contradict_the_model_are_found_and_no_others() -> None:
     ("data", "complaint"),
     [
         (b"no file", "no npz with what the contract names"),
+        (doubts()[:-40], "no npz with what the contract names"),
         (doubts(classes=None), "no npz with what the contract names"),
         (doubts(labels=np.zeros(3, np.int64)), "do not fit together"),
         (doubts(labels=np.full(90, 3)), "labels outside of 0 to 2"),

@@ -192,7 +192,7 @@ class FakeLabelling:
 
     async def annotation_count(self, project: str) -> int:
         self._must_be_there()
-        return sum(len(task.annotations) for task in self.tasks.values())
+        return sum(not one.skipped for task in self.tasks.values() for one in task.annotations)
 
     async def annotations_of(self, project: str, tasks: Sequence[int]) -> set[int]:
         self._must_be_there()
@@ -219,6 +219,8 @@ class FakeLabelling:
         return True
 
     async def take_off(self, task_id: int) -> None:
+        if task_id not in self.tasks or self.tasks[task_id].second_look_since is None:
+            return
         self.tasks[task_id] = replace(self.tasks[task_id], second_look_since=None, updated_at=self._tick())
 
     def skip(self, task_id: int) -> None:

@@ -164,10 +164,9 @@ class LabelStudio:
 
     async def annotation_count(self, project: str) -> int:
         """As `Labelling.annotation_count`."""
-        counts = ("total_annotations_number", "skipped_annotations_number")
-        params = {"include": ",".join(counts)}
+        params = {"include": "total_annotations_number"}
         found = await self._in(project, lambda id_: self._http.call("GET", f"/api/projects/{id_}/", params=params))
-        return sum(found[name] for name in counts)
+        return int(found["total_annotations_number"])
 
     async def annotations_of(self, project: str, tasks: Sequence[int]) -> set[int]:
         """As `Labelling.annotations_of`. Label Studio fills the column only where it orders by it."""

@@ -52,7 +52,7 @@ def former_title(name: str, successor: str) -> str:
 def new_task(task: NewTask, picture_url: str) -> dict[str, Any]:
     """A task as the import call takes it, with its label as an annotation and its guess as a prediction."""
     data = {
-        **task.metadata,
+        **{key: value for key, value in task.metadata.items() if key not in _OURS},
         "image": picture_url,
         "sha256": task.sha256,
         "uri": task.uri,
