@@ -2,7 +2,7 @@
 
 from services.evaluator.comparison import Comparison
 from services.evaluator.gates.shapes import TOLERANCE, Candidate, Champion, Gate, Limits
-from services.evaluator.gates.words import images, listed, name_of, p_value, percents, points, trimmed
+from services.evaluator.gates.words import images, listed, name_of, name_within, p_value, percents, points, trimmed
 
 
 def not_overtaken(candidate: Candidate, champion: Champion) -> Gate:
@@ -74,19 +74,20 @@ def significant(most: float, compare: str, champion: Champion) -> Gate:
     if comparison is None or comparison.p_value is None:
         if champion.values.get(compare) is None:
             return Gate(gate, True, None, most, "There is nothing of the champion to test the candidate against.")
-        return Gate(
-            gate,
-            False,
-            None,
-            most,
-            "Whether the candidate is better cannot be tested: a class has a single test image.",
-        )
+        unknown = champion.candidate_values.get(compare) is None
+        why = f"its {name_within(compare)} cannot be computed" if unknown else "a class has a single test image"
+        return Gate(gate, False, None, most, f"Whether the candidate is better cannot be tested: {why}.")
     p = comparison.p_value
-    test = "McNemar's test" if comparison.test == "mcnemar" else "the paired bootstrap"
-    counted = (
-        f"it alone is right on {images(comparison.only_candidate_right)}, the champion alone on "
-        f"{comparison.only_champion_right:,}"
-    )
+    if comparison.test == "mcnemar":
+        test, counted = (
+            "McNemar's test",
+            (
+                f"it alone is right on {images(comparison.only_candidate_right)}, the champion alone on "
+                f"{comparison.only_champion_right:,}"
+            ),
+        )
+    else:
+        test, counted = "the paired bootstrap", f"{name_within(compare)} is {_apart(comparison.difference)}"
     if comparison.difference <= TOLERANCE:
         return Gate(gate, False, p, most, f"The candidate is not better than the champion: {counted}.")
     if p <= most:

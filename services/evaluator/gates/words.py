@@ -16,6 +16,12 @@ def name_of(metric: str) -> str:
     return f"{kind.capitalize()} of {label}" if dot else _NAMES[metric]
 
 
+def name_within(metric: str) -> str:
+    """A metric within a sentence."""
+    name = name_of(metric)
+    return name if name.startswith("F1") else f"{name[0].lower()}{name[1:]}"
+
+
 def percent(share: float) -> str:
     """A share as a percentage, to a tenth."""
     return f"{trimmed(share * 100, 1)} %"

@@ -159,6 +159,27 @@ def test_a_p_value_that_the_card_asks_for_is_a_gate_of_its_own(champion: Champio
     assert gate.sentence == sentence
 
 
+def test_another_metric_than_accuracy_is_compared_in_its_own_words() -> None:
+    found = Comparison("macro_f1", 131, -0.03, -0.05, -0.01, 0.01, "bootstrap", 9, 2)
+    values = {"macro_f1": 0.8}
+    champion = replace(CHAMPION, values=values, candidate_values={"macro_f1": 0.77}, comparison=found)
+    limits = replace(LIMITS, compare="macro_f1", p_value_at_most=0.05)
+    gate = judge(limits, CANDIDATE, champion).gates[-1]
+    # By accuracy it would be the better one.
+    assert gate.sentence == (
+        "The candidate is not better than the champion: F1 averaged over the classes is worse by 3 points."
+    )
+
+
+def test_what_the_candidate_never_answers_cannot_be_tested_for_that_cause() -> None:
+    metric = "precision.defective"
+    champion = replace(CHAMPION, values={metric: 0.8}, candidate_values={metric: None})
+    gate = judge(replace(LIMITS, compare=metric, p_value_at_most=0.05), CANDIDATE, champion).gates[-1]
+    assert gate.sentence == (
+        "Whether the candidate is better cannot be tested: its precision of defective cannot be computed."
+    )
+
+
 def test_a_candidate_from_an_older_dataset_than_the_champions_is_overtaken() -> None:
     judgement = judge(LIMITS, replace(CANDIDATE, dataset_number=2), CHAMPION)
     assert judgement.verdict == "failed"

@@ -136,6 +136,18 @@ class TestSlices:
         gate = self.judged(part("1", 19, 0.1), part("2", 3, None))
         assert (gate.passed, gate.sentence) == (True, "No slice has 20 images that count for it, so none decides yet.")
 
+    def test_a_large_slice_without_some_class_is_not_called_small(self) -> None:
+        gate = self.judged(part("1", 60, None), limit=replace(self.LIMIT, metric="macro_f1"))
+        assert (gate.passed, gate.sentence) == (
+            True,
+            "No slice of 20 images or more has every class, so none decides yet.",
+        )
+        gate = self.judged(part("1", 60, None), part("2", 40, 0.8), limit=replace(self.LIMIT, metric="macro_f1"))
+        assert gate.sentence == (
+            "The only slice that decides is camera = 2: F1 averaged over the classes is 80 % on 40 images, at or above "
+            "the limit of 75 %. 1 slice has no image of some class and does not decide."
+        )
+
     def test_a_key_that_no_image_has_fails(self) -> None:
         gate = self.judged(part("1", 60, 0.9, key="line"))
         assert not gate.passed
