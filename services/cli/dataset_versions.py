@@ -13,6 +13,7 @@ from services.cli.session import Session, session_of, the_project
 if TYPE_CHECKING:
     from contracts.envelope import Envelope
     from contracts.events.dataset import DatasetVersioned
+    from services.chassis.blobs import Blobs
     from services.chassis.client import Client
 
 datasets = typer.Typer(no_args_is_help=True, help="Ask for a dataset version, look at one, export one.")
@@ -69,18 +70,22 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write a dataset version and its pictures into a folder: as folders of classes, as CSV, or as COCO."""
+    from services.chassis.errors import Away, Rejected
     from services.cli.exporting import FORMATS, write
 
     session = session_of(context)
     if form not in FORMATS:
         raise BadInput(f"{form} is no format: it is one of {', '.join(FORMATS)}")
 
-    async def work(client: "Client") -> "tuple[DatasetVersioned, Envelope]":
-        found = await version_of(client, await the_project(client, project), which)
-        write(client.blobs, found[0], form, to, bars(session.notes))
-        return found
+    async def work(client: "Client") -> "tuple[DatasetVersioned, Envelope, Blobs]":
+        return *await version_of(client, await the_project(client, project), which), client.blobs
 
-    version, envelope = session.run(work)
+    version, envelope, blobs = session.run(work)
+    # Not while connected: the bus would not be answered for minutes, nor would Ctrl-C.
+    try:
+        write(blobs, version, form, to, bars(session.notes))
+    except (Rejected, Away) as error:
+        raise BadInput(str(error)) from error
     if as_json:
         told: dict[str, Any] = {"project": envelope.project, "dataset_id": version.dataset_id}
         session.json({**told, "images": version.labels, "format": form, "to": str(to)})

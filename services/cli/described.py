@@ -1,6 +1,7 @@
 """`metadata.csv` beside images, as Hugging Face's imagefolder has it and `loopline dataset export` writes it."""
 
 import csv
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,9 +43,9 @@ def described(root: Path) -> Described:
     if "file_name" not in columns:
         raise BadInput(f"{file} has no column file_name")
     paths = [root / (row["file_name"] or "") for row in rows]
-    gone = [path for path in paths if not path.is_file()]
-    if gone:
-        raise BadInput(f"{file} names {gone[0].relative_to(root)}, which is not there")
+    for row, path in zip(rows, paths, strict=True):
+        if not path.is_file():
+            raise BadInput(f"{file} names {row['file_name']}, which is not there")
     keys = [name for name in columns if name not in _NOT_METADATA]
     return Described(
         {path: row["label"] or None for path, row in zip(paths, rows, strict=True)} if "label" in columns else None,
@@ -56,7 +57,7 @@ def _value(text: str) -> Value:
     """A whole number, a number, or text; what would not be written that way again stays text, such as 007."""
     for kind in (int, float):
         try:
-            if str(kind(text)) == text:
+            if str(kind(text)) == text and math.isfinite(kind(text)):
                 return kind(text)
         except ValueError:
             continue

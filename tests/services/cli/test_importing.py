@@ -127,7 +127,7 @@ def test_label_needs_somebody_who_knows_the_truth(tmp_path: Path, cells: Path) -
 
 def test_metadata_beside_the_images_travel_with_them(tmp_path: Path, cells: Path) -> None:
     (cells / "metadata.csv").write_text(
-        "file_name,module,type,angle\nfunctional/0.png,007,mono,1.5\ndefective/2.png,12,,2\n"
+        "file_name,module,type,angle\nfunctional/0.png,007,mono,1.5\ndefective/2.png,12,nan,2\n"
     )
     client = FakeClient(tmp_path)
     outcome = run(client, "import", str(cells), "--project", "solar")
@@ -135,7 +135,7 @@ def test_metadata_beside_the_images_travel_with_them(tmp_path: Path, cells: Path
     found = {event.image.sha256: (event.label, event.metadata) for event in client.all(ImageAdded)}
     names = [LabelledImage(png(seed), None, "").sha256 for seed in range(4)]
     assert found[names[0]] == ("functional", {"module": "007", "type": "mono", "angle": 1.5})
-    assert found[names[2]] == ("defective", {"module": 12, "angle": 2})
+    assert found[names[2]] == ("defective", {"module": 12, "type": "nan", "angle": 2})
     assert found[names[1]] == ("functional", {})
 
 
@@ -162,6 +162,7 @@ def test_an_exported_version_can_be_imported_again(tmp_path: Path, cells: Path) 
     [
         ("name\n0.png\n", "has no column file_name"),
         ("file_name\nfunctional/9.png\n", "names functional/9.png, which is not there"),
+        ("file_name\n/gone/9.png\n", "names /gone/9.png, which is not there"),
         ("file_name\n\xff\n", "is no CSV"),
     ],
 )
