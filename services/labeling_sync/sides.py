@@ -47,9 +47,9 @@ def side_by_hash(key: str, *, validation: float, test: float) -> Split:
 
 
 def sides_of(
-    images: Sequence[Sided], alike: Sequence[Pair], frozen: Mapping[str, Split], *, validation: float, test: float
+    images: Sequence[Sided], alike: Iterable[Pair], frozen: Mapping[str, Split], *, validation: float, test: float
 ) -> Sides:
-    """The sides of all images, whatever their order.
+    """The sides of all images, whatever their order. `alike` is gone through several times.
 
     - An image that has been on a side (`frozen`) stays there.
     - Only an image that was drawn at random may judge a model: uncertain and corrected ones are harder than the world
@@ -88,7 +88,7 @@ def _put_groups(images: Iterable[Sided], sides: Sides, *, validation: float, tes
 
 
 def _put_clusters(
-    fresh: Mapping[str, Sided], alike: Sequence[Pair], sides: Sides, *, validation: float, test: float
+    fresh: Mapping[str, Sided], alike: Iterable[Pair], sides: Sides, *, validation: float, test: float
 ) -> None:
     beside: defaultdict[str, set[Split]] = defaultdict(set)
     for one, other in alike:
@@ -112,8 +112,13 @@ def _put_clusters(
 
 def _part(alike: Iterable[Pair], frozen: Mapping[str, Split], sides: Sides) -> None:
     """Leave one out of each pair on two sides: rather a new one than a frozen one, rather one that trains."""
-    for pair in sorted(alike):
-        if all(sha256 in sides.of for sha256 in pair) and len({sides.of[sha256] for sha256 in pair}) == 2:
+
+    def is_apart(pair: Pair) -> bool:
+        one, other = (sides.of.get(sha256) for sha256 in pair)
+        return one is not None and other is not None and one != other
+
+    for pair in sorted(pair for pair in alike if is_apart(pair)):
+        if is_apart(pair):  # the other one may have been left out by now
             weaker = min(pair, key=lambda sha256: (sha256 in frozen, SPLITS.index(sides.of[sha256])))
             del sides.of[weaker]
             sides.left_out[weaker] = "near-duplicate"
