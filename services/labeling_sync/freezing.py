@@ -101,9 +101,9 @@ async def _freeze(project: str, card: ScopeCard, parent: DatasetVersioned | None
 
 def _sides(images: list[LabelledImage], looked: Looked, before: Before, card: ScopeCard) -> Sides:
     together = card.data.near_duplicates == "together"
-    alike = near_duplicates({one.sha256: looked.hashes.get(one.sha256, "") for one in images}) if together else []
+    hashes = {one.sha256: looked.hashes.get(one.sha256, "") for one in images if together}
     split = card.data.split
-    return sides_of(images, alike, before.sides, validation=split.validation, test=split.test)
+    return sides_of(images, near_duplicates(hashes), before.sides, validation=split.validation, test=split.test)
 
 
 def _every_class(card: ScopeCard) -> bool:

@@ -128,6 +128,15 @@ HANDLERS = (
     ),
     Handler(
         "labeling-sync",
+        "by itself: withdrawals, a second look",
+        (
+            Point("label-studio PATCH tasks", NOTHING, "the label is missed again"),
+            Point("save labels", "a task that waits no longer", "the label is missed again"),
+            Point("say label.withdrawn", "an image that waits for the next version", "nothing was said: missed again"),
+        ),
+    ),
+    Handler(
+        "labeling-sync",
         "by itself: query",
         (
             Point("save predictions", NOTHING, "the window is read again"),

@@ -64,6 +64,13 @@ async def _look_once_more(scene: Scene) -> None:
         await annotate(api, int(waits["id"]), "bad")
 
 
+async def _delete_the_doubted(scene: Scene) -> None:
+    assert scene.around.label_studio
+    async with browser(scene.around.label_studio) as api:
+        (waits,) = [task for task in await tasks_of(scene) if "second_look" in task["data"]]
+        (await api.delete(f"/api/annotations/{waits['annotations'][0]['id']}/")).raise_for_status()
+
+
 PLAYS = (
     Play(
         handler("labeling-sync: training.completed"),
@@ -85,6 +92,18 @@ PLAYS = (
             said={"label.submitted": 3, "label.doubted": 1},
             claims={"task done": 2, "doubts done": 1, "doubt done": 1},
             tasks=[(["bad"], []), (["good", "bad"], [])],
+            waits=[],
+        ),
+        arrange=_one_doubted,
+    ),
+    Play(
+        handler("labeling-sync: by itself: withdrawals, a second look"),
+        _delete_the_doubted,
+        _second_looks,
+        end(
+            said={"label.submitted": 2, "label.doubted": 1, "label.withdrawn": 1},
+            claims={"task done": 2, "doubts done": 1, "doubt done": 1},
+            tasks=[([], []), (["bad"], [])],
             waits=[],
         ),
         arrange=_one_doubted,

@@ -104,18 +104,16 @@ def embed() -> Callable[[list[Image.Image]], Sketches]:
     """Pictures -> sketches [n, 32], through the extractor of the recipe `frozen-features`."""
     import torch
 
-    from services.trainer.recipes.extractor import STATISTICS, extractor
+    from services.trainer.recipes.extractor import extractor
 
     extract = extractor(64)
-    size = int(extract.channels[-1])
-    start = int(extract.width) - STATISTICS * size
 
     def of_pictures(pictures: list[Image.Image]) -> Sketches:
         small = [np.asarray(picture.convert("RGB").resize((64, 64))) for picture in pictures]
         pixels = np.stack(small).transpose(0, 3, 1, 2)
         with torch.inference_mode():
-            _, features = extract(torch.from_numpy(pixels.copy()))
-        embeddings = features[:, start : start + size].numpy()
+            maps, _ = extract(torch.from_numpy(pixels.copy()))
+        embeddings = maps[-1].mean(dim=(2, 3)).numpy()  # as a classifier answers it
         return np.stack([unsketched(sketch(one) or "") for one in embeddings])
 
     return of_pictures

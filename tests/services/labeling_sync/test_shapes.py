@@ -20,7 +20,12 @@ def test_every_class_is_a_choice_with_a_hot_key_while_there_are_keys() -> None:
 
 
 def test_metadata_that_are_called_like_ours_change_nothing() -> None:
-    metadata = {"second_look": "?", "second_look_since": "yesterday", "chosen": "random", "camera": 3}
+    metadata: dict[str, str | int] = {
+        "second_look": "?",
+        "second_look_since": "yesterday",
+        "chosen": "random",
+        "camera": 3,
+    }
     data = new_task(NewTask("0" * 64, "blob://x", "corrected", 1, 1, event="e", metadata=metadata), "url")["data"]
     assert (data["chosen"], data["camera"], "second_look_since" in data) == ("corrected", 3, False)
     found = task_of({"id": 1, "data": data, "updated_at": "2026-11-24T09:00:00Z", "annotations": []}, {})
