@@ -177,6 +177,7 @@ CONSUMERS = (
         LOOP,
         (
             evaluation.EvaluationCompleted,
+            evaluation.EvaluationFailed,
             model.ModelRejected,
             model.ModelDemoted,
             deployment.DeploymentCompleted,

@@ -4,7 +4,7 @@ from functools import partial
 from typing import Any
 
 from contracts.events.deployment import DeploymentCompleted
-from contracts.events.evaluation import EvaluationCompleted
+from contracts.events.evaluation import EvaluationCompleted, EvaluationFailed
 from contracts.events.model import ModelDemoted, ModelRejected
 from services.chassis.app import Service
 from services.chassis.signing import Signer
@@ -14,6 +14,7 @@ from services.registry.by_hand import Look
 from services.registry.handlers import (
     on_deployment_completed,
     on_evaluation_completed,
+    on_evaluation_failed,
     on_model_demoted,
     on_model_rejected,
 )
@@ -40,6 +41,7 @@ def build(settings: RegistrySettings | None = None, versions: ByHand | None = No
         "registry-versions",
         {
             EvaluationCompleted: partial(on_evaluation_completed, **ports, claims=service.claims, signer=signer),
+            EvaluationFailed: partial(on_evaluation_failed, versions=versions),
             ModelRejected: partial(on_model_rejected, **ports),
             ModelDemoted: partial(on_model_demoted, **ports),
             DeploymentCompleted: partial(on_deployment_completed, **ports, claims=service.claims),

@@ -18,13 +18,16 @@ from contracts.events.training import TrainedModel, TrainingCompleted, TrainingF
 from services.chassis.errors import Away
 from services.registry.domain import is_by_hand
 from services.registry.ports import ByHand, Files, NoSuchRun, NoSuchVersion, Speaking, StoredRun, StoredVersion
+from services.registry.registering import REVISION_TAG
 
 log = logging.getLogger(__name__)
 
 _HANDED_OVER, _NOTE = "loopline.handed_over", "loopline.note"
-_FILES = {"model.pt": "TorchScript", "golden.npz": "images and the model's answers to them"}
+_FILES = {"model.pt": "TorchScript", "golden.npz": "images and the model's answers to them: loopline.golden makes it"}
 # Where the run does not say up to which side, in pixels, the model wants its images.
 _MAX_SIDE = 512
+# Of each logged parameter: MLflow takes thousands of characters, a message not any number of them.
+_LONGEST_VALUE = 500
 
 
 class CannotBeJudged(Exception):
@@ -114,7 +117,7 @@ class Look:
             plan=TrainingPlan(
                 dataset_id=dataset.dataset_id,
                 recipe=run.tags.get("loopline.recipe", "by-hand"),
-                parameters=dict(run.parameters),
+                parameters={name: value[:_LONGEST_VALUE] for name, value in run.parameters.items()},
                 seed=0,
             ),
             dataset_number=dataset.number,
@@ -128,6 +131,7 @@ class Look:
             ),
             metrics={},
             seconds=run.seconds,
+            code_revision=run.tags.get(REVISION_TAG, ""),
         )
 
     async def _dataset(self, project: str, run: StoredRun) -> DatasetVersioned:

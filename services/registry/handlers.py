@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contracts.envelope import derive_id
 from contracts.events.base import Event
 from contracts.events.deployment import DeploymentCompleted
-from contracts.events.evaluation import EvaluationCompleted
+from contracts.events.evaluation import EvaluationCompleted, EvaluationFailed
 from contracts.events.model import (
     ModelApprovalRequested,
     ModelApproved,
@@ -21,7 +21,7 @@ from services.chassis.heard import Heard
 from services.registry import aliases
 from services.registry.domain import gates_sentence, is_outdated, to_put_back
 from services.registry.ports import Claims, NoSuchVersion, Said, Signer, VersionStore
-from services.registry.registering import register, released_on_error
+from services.registry.registering import RUN_ID, register, released_on_error
 from services.registry.words import served, withdrawn
 
 log = logging.getLogger(__name__)
@@ -36,8 +36,7 @@ async def on_evaluation_completed(
     approved last is registered and not approved. One that somebody brought by hand and that failed is told why there.
     """
     if event.verdict != "passed":
-        if brought := await versions.brought(heard.project, event.run_id):
-            await _tag(versions, heard.project, brought, {"loopline.note": f"{event.verdict}: {event.sentence}"})
+        await _note(f"{event.verdict}: {event.sentence}", event.run_id, heard, versions)
         return []
     registered = await register(event, heard, versions, claims, said, signer)
     version = registered.version
@@ -55,6 +54,12 @@ async def on_evaluation_completed(
     if registered.ask_because:
         return [*facts, ModelApprovalRequested(version=version, why=registered.ask_because)]
     return [*facts, ModelApproved(version=version, approved_by="gates", why=gates_sentence(len(event.gates)))]
+
+
+async def on_evaluation_failed(event: EvaluationFailed, heard: Heard, *, versions: VersionStore) -> list[Event]:
+    """Whoever brought it by hand is told there why it could not be judged, as on the bus."""
+    await _note(f"could not be judged: {event.reason}", event.run_id, heard, versions)
+    return []
 
 
 async def on_model_rejected(event: ModelRejected, heard: Heard, *, versions: VersionStore, said: Said) -> list[Event]:
@@ -136,6 +141,13 @@ async def _approval(heard: Heard, said: Said) -> dict[str, str]:
         if envelope.id == heard.envelope.causation_id:
             return {"loopline.approved_by": approved.approved_by, "loopline.approved_why": approved.why}
     return {}
+
+
+async def _note(why: str, run_id: str, heard: Heard, versions: VersionStore) -> None:
+    """Write it down at the version of this run that somebody brought by hand, if there is one."""
+    brought = await versions.brought(heard.project, run_id) if RUN_ID.fullmatch(run_id) else None
+    if brought:
+        await _tag(versions, heard.project, brought, {"loopline.note": why})
 
 
 async def _tag(versions: VersionStore, project: str, version: int, tags: Mapping[str, str]) -> None:

@@ -15,9 +15,10 @@ from services.registry.domain import gates_sentence
 from services.registry.ports import Claims, NoSuchRun, Said, Signer, VersionStore
 from services.registry.words import withdrawn
 
-_RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+# It goes into a filter of MLflow's and into the key of a claim.
+RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 # MLflow's own name for it.
-_REVISION_TAG = "mlflow.source.git.commit"
+REVISION_TAG = "mlflow.source.git.commit"
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,16 @@ async def register(
     Raises:
         Rejected: there is no such run.
     """
-    if not _RUN_ID.fullmatch(event.run_id):
+    if not RUN_ID.fullmatch(event.run_id):
         raise Rejected(f"{event.run_id!r} is not the id of an MLflow run")
     key = f"register.{heard.project}.{event.run_id}"
     done = await claims.take(key, heard.owner)
     if done:
         if not isinstance(done["version"], dict):
-            raise Rejected(f"the run {event.run_id} was registered before versions were signed: train again, anew")
+            raise Rejected(
+                f"the run {event.run_id} was registered before versions were signed: loopline train --again makes one "
+                "that can be"
+            )
         version = ModelVersion.model_validate(done["version"])
         if done["evaluation"] == heard.envelope.id:
             return Registered(version, done["evaluation"], done["ask_because"])
@@ -63,7 +67,7 @@ async def _made(
     event: EvaluationCompleted, heard: Heard, versions: VersionStore, signer: Signer
 ) -> tuple[ModelVersion, str]:
     project, run_id, evaluation = heard.project, event.run_id, heard.envelope.id
-    revision = (await versions.run(run_id)).tags.get(_REVISION_TAG, "")
+    revision = (await versions.run(run_id)).tags.get(REVISION_TAG, "")
     tags = lineage(event, heard, revision)
     # A crash after `create` and before `finish` leaves a version behind: MLflow has no unique key, so look first.
     if found := await versions.find(project, run_id, event.model.file.sha256):

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 MODEL_FILE = "model.pt"
 _OURS = "loopline.model_sha256"
-# MLflow refuses longer ones.
+# For people to read. MLflow refuses more than 100,000 characters, its older servers more than these.
 _LONGEST_TAG = 5_000
 _NOT_THERE = "RESOURCE_DOES_NOT_EXIST"
 
@@ -76,9 +76,10 @@ class MlflowRegistry:
                 raise
         # MLflow takes a source only if it lies within the run's own artifacts.
         source = f"{(run.info.artifact_uri or '').rstrip('/')}/{MODEL_FILE}"
+        cut = {name: _cut(value) for name, value in tags.items()}
         made = await self._call(
             lambda client: client.create_model_version(
-                project, source, run_id, tags=tags, description=description, await_creation_for=0
+                project, source, run_id, tags=cut, description=_cut(description), await_creation_for=0
             )
         )
         # Looked at once more: another replica may have made one meanwhile, when this one stood still. The older stays.
@@ -100,7 +101,7 @@ class MlflowRegistry:
                     project,
                     version,
                     lambda client, name=name, value=value: client.set_model_version_tag(  # type: ignore[misc]
-                        project, str(version), name, value[:_LONGEST_TAG]
+                        project, str(version), name, _cut(value)
                     ),
                 )
 
@@ -219,6 +220,10 @@ class MlflowRegistry:
 
 def _numbered(aliases: Mapping[str, str]) -> dict[str, int]:
     return {alias: int(version) for alias, version in aliases.items()}
+
+
+def _cut(value: str) -> str:
+    return value[:_LONGEST_TAG]
 
 
 def _code(error: Exception) -> str:

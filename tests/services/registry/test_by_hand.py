@@ -61,12 +61,36 @@ async def test_what_is_missing_is_said_once_and_looked_for_again() -> None:
     assert len(world.bus.all(TrainingCompleted)) == 1
 
 
+async def test_what_the_evaluator_says_against_it_stands_at_the_version() -> None:
+    world = world_with_a_version_by_hand()
+    await world.looks()
+    assert await world.judged(evaluation("failed")) == []
+    assert world.versions.notes[1]["loopline.note"].startswith("failed: ")
+    assert await world.could_not_be_judged("run-1", "it is no TorchScript file") == []
+    assert world.versions.notes[1]["loopline.note"] == "could not be judged: it is no TorchScript file"
+
+
+async def test_an_id_that_no_run_can_have_is_asked_of_nobody() -> None:
+    world = world_with_a_version_by_hand(made=[("solar", "x' or run_id = 'y", {})])
+    assert await world.could_not_be_judged("x' or run_id = 'y", "it is no TorchScript file") == []
+    assert world.versions.notes == {}
+
+
+async def test_its_long_parameters_are_cut_and_its_revision_is_told() -> None:
+    world = world_with_a_version_by_hand(parameters={"layers": "64," * 1000})
+    await world.looks()
+    (trained,) = world.bus.all(TrainingCompleted)
+    assert len(trained.plan.parameters["layers"]) == 500
+    assert trained.code_revision == "9c1e7f2"
+
+
 async def test_no_run_no_such_run_and_no_dataset_each_have_a_sentence() -> None:
     for change, sentence in (
         ({"made": [("solar", "", {})]}, "it has no run: register it from a run that has the artifact model.pt"),
         (
             {"files": {}},
-            "has no artifact model.pt (TorchScript) and no golden.npz (images and the model's answers to them)",
+            "has no artifact model.pt (TorchScript) and no golden.npz (images and the model's answers to them: "
+            "loopline.golden makes it)",
         ),
         ({"runs": set()}, "MLflow has no run run-1: register it from a run that is there"),
     ):

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from contracts.envelope import Envelope, derive_id
 from contracts.events.base import BlobRef, Event
 from contracts.events.deployment import DeploymentCompleted
-from contracts.events.evaluation import EvaluationCompleted, GateResult, Interval, Metrics
+from contracts.events.evaluation import EvaluationCompleted, EvaluationFailed, GateResult, Interval, Metrics
 from contracts.events.model import ModelApproved, ModelDemoted, ModelRejected, ModelVersion
 from contracts.events.project import ProjectDefined
 from contracts.events.training import TrainedModel, TrainingPlan
@@ -22,6 +22,7 @@ from services.registry.domain import Aliases
 from services.registry.handlers import (
     on_deployment_completed,
     on_evaluation_completed,
+    on_evaluation_failed,
     on_model_demoted,
     on_model_rejected,
 )
@@ -45,6 +46,7 @@ class Versions:
     gone: set[int] = field(default_factory=set)
     runs: set[str] = field(default_factory=lambda: {"run-1", "run-2"})
     run_tags: dict[str, str] = field(default_factory=lambda: {"mlflow.source.git.commit": "9c1e7f2"})
+    parameters: dict[str, str] = field(default_factory=lambda: {"lr": "0.1"})
     datasets: tuple[str, ...] = ()
     files: dict[str, bytes] = field(default_factory=dict)
     notes: dict[int, dict[str, str]] = field(default_factory=dict)
@@ -65,7 +67,7 @@ class Versions:
     async def run(self, run_id: str) -> StoredRun:
         if run_id not in self.runs:
             raise NoSuchRun(f"MLflow has no run {run_id}")
-        return StoredRun(tags=self.run_tags, parameters={"lr": "0.1"}, datasets=self.datasets, seconds=12.5)
+        return StoredRun(tags=self.run_tags, parameters=self.parameters, datasets=self.datasets, seconds=12.5)
 
     async def tag(self, project: str, version: int, tags: Mapping[str, str]) -> None:
         if version in self.gone:
@@ -203,6 +205,10 @@ class World:
         for fact in facts if say else ():
             self.bus.say(fact, envelope)
         return facts
+
+    async def could_not_be_judged(self, run_id: str, reason: str) -> list[Event]:
+        event = EvaluationFailed(run_id=run_id, model_sha256="a" * 64, reason=reason)
+        return await on_evaluation_failed(event, Heard(_envelope(event, "failed"), "LOOP:1"), versions=self.versions)
 
     def says(self, event: E, cause: Envelope | None = None) -> tuple[E, Envelope]:
         """Somebody else says something."""
