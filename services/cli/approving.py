@@ -95,7 +95,9 @@ def _say(
     from services.chassis.client import whoami
     from services.cli.versions import find, versions_of
 
-    session = session_of(context)
+    session, who = session_of(context), by or whoami()
+    if who == "gates":
+        raise BadInput("gates are no person: --by says who it is")
     assert context.parent
     asked = project or context.parent.params.get("project")
 
@@ -103,7 +105,7 @@ def _say(
         name = await the_project(client, asked)
         known = await versions_of(client, name)
         one = find(known, version, name)
-        event = word(known, one, by or whoami())
+        event = word(known, one, who)
         return await client.say(event, project=name, cause=one.words[-1][1])
 
     envelope = session.run(work)

@@ -106,6 +106,15 @@ async def test_tags_are_set_on_versions_that_are_there(
         await registry.tag(project, 2, {"loopline.approved_by": "ines"})
 
 
+async def test_a_lineage_longer_than_a_tag_may_be_does_not_hinder_a_registration(
+    registry: MlflowRegistry, mlflow_url: str, project: str, run_id: str
+) -> None:
+    from mlflow import MlflowClient
+
+    assert await registry.create(project, run_id, TAGS | {"loopline.plan": "x" * 120_000}, "") == 1
+    assert len(MlflowClient(mlflow_url).get_model_version(project, "1").tags["loopline.plan"]) == 5_000
+
+
 async def test_a_run_tells_what_was_logged_with_it(registry: MlflowRegistry, mlflow_url: str, run_id: str) -> None:
     from mlflow import MlflowClient
     from mlflow.entities import Dataset, DatasetInput

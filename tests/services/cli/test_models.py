@@ -106,6 +106,7 @@ def test_an_older_version_is_approved_instead_of_the_one_that_serves(client: Fak
         (("approve", "2", "--why", "x"), "version 2 serves already"),
         (("reject", "2", "--why", "x"), "version 2 serves: loopline models demote 2"),
         (("demote", "1", "--why", "x"), "version 1 does not serve, version 2 does: loopline models reject 1"),
+        (("approve", "1", "--why", "x", "--by", "gates"), "gates are no person: --by says who it is"),
         (("approve", "3", "--why", "x"), "version 3 was never signed, and no node takes it: train it again"),
     ],
 )
