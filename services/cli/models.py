@@ -78,7 +78,7 @@ def _show(session: Session, rows: list[Row]) -> None:
         number = "" if row.accuracy is None else f"{row.accuracy:.1%}"
         if row.accuracy_low is not None and row.accuracy_high is not None:
             number += f" ({row.accuracy_low:.1%} to {row.accuracy_high:.1%})"
-        why = " ".join([f"{row.why}.", *row.remarks]) if row.remarks else row.why
+        why = " ".join([f"{row.why.rstrip('.')}.", *row.remarks]) if row.remarks else row.why
         table.add_row(str(row.version), row.state, str(row.dataset_number), number, row.registered_at, why)
     session.out.print(table)
     if any(row.state == "waits for approval" for row in rows):
