@@ -48,7 +48,7 @@ class VersionStore(Protocol):
         ...
 
     async def brought(self, project: str, run_id: str) -> int | None:
-        """The version of this run that somebody made by hand, and that has no lineage yet."""
+        """The version of this run that somebody made by hand, without lineage yet; of several the judged one."""
         ...
 
     async def create(self, project: str, run_id: str, tags: dict[str, str], description: str) -> int:

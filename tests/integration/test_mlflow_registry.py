@@ -150,6 +150,10 @@ async def test_versions_made_by_hand_and_their_aliases_are_seen(
     found = await registry.version(project, 1)
     assert (found.number, found.run_id, found.tags) == (1, run_id, {})
     assert await registry.brought(project, run_id) == 1
+    client.create_model_version(project, f"{artifacts}/model.pt", run_id)
+    await registry.tag(project, 2, {"loopline.handed_over": "x"})
+    assert await registry.brought(project, run_id) == 2, "it is the one that is judged"
+    client.delete_model_version(project, "2")
     await registry.tag(project, 1, {"loopline.model_sha256": MODEL_SHA256})
     assert await registry.brought(project, run_id) is None
     await registry.drop_alias(project, "champion")

@@ -20,6 +20,7 @@ T = TypeVar("T")
 
 MODEL_FILE = "model.pt"
 _OURS = "loopline.model_sha256"
+_HANDED_OVER = "loopline.handed_over"
 # For people to read. MLflow refuses more than 100,000 characters, its older servers more than these.
 _LONGEST_TAG = 5_000
 _NOT_THERE = "RESOURCE_DOES_NOT_EXIST"
@@ -53,8 +54,10 @@ class MlflowRegistry:
         return (first.number, dict(first.tags)) if first else None
 
     async def brought(self, project: str, run_id: str) -> int | None:
-        """The first version of this run that was not made by us."""
-        return min((one.number for one in await self._of_run(project, run_id) if _OURS not in one.tags), default=None)
+        """The version of this run that was not made by us: the first that is being judged, else the first."""
+        theirs = [one for one in await self._of_run(project, run_id) if _OURS not in one.tags]
+        first = min(theirs, key=lambda one: (_HANDED_OVER not in one.tags, one.number), default=None)
+        return first.number if first else None
 
     async def _of_run(self, project: str, run_id: str) -> list[StoredVersion]:
         found = await self._call(
