@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 _GOLDEN_IMAGES = 8
+# MLflow sets it where the code lies in a git checkout.
+_REVISION_TAG = "mlflow.source.git.commit"
 _LONGEST_VALUE = 500
 _CLOCKS_DIFFER = timedelta(minutes=1)
 
@@ -117,6 +119,7 @@ def hand_over(
         model=trained,
         metrics={name: float(value) for name, value in run.data.metrics.items() if math.isfinite(value)},
         seconds=max(0.0, (run.info.end_time or time.time() * 1000) - run.info.start_time) / 1000,
+        code_revision=run.data.tags.get(_REVISION_TAG, ""),
     )
     runs.finish(
         run,

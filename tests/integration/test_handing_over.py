@@ -71,11 +71,12 @@ async def test_handed_over_twice_is_said_once_and_judged(
         with pytest.raises(Refused, match=r"has no artifact model\.pt"):
             await asyncio.to_thread(loopline.hand_over, None, data, run_id=run_id)
         client.log_artifact(run_id, str(tmp_path / "model.pt"))
+        client.set_tag(run_id, "mlflow.source.git.commit", "9c1e7f2")
         first = await asyncio.to_thread(loopline.hand_over, None, data, run_id=run_id)
         again = await asyncio.to_thread(loopline.hand_over, tmp_path / "model.pt", data, run_id=run_id)
         assert again == first
         (event,) = await said(loop, project)
-        assert (event.run_id, event.plan.dataset_id) == (run_id, data.dataset_id)
+        assert (event.run_id, event.plan.dataset_id, event.code_revision) == (run_id, data.dataset_id, "9c1e7f2")
         assert client.get_run(run_id).info.status == "FINISHED"
         assert {file.path for file in client.list_artifacts(run_id)} == {"golden.npz", "model.pt"}
 
