@@ -111,7 +111,8 @@ class Dataset:
         for part in (self.test, self.validation, self.train):
             by_class = [np.flatnonzero(part.labels == label).tolist() for label in range(len(self.classes))]
             for turn in range(max(map(len, by_class), default=0)):
-                found += [part[places[turn]][0] for places in by_class if turn < len(places)][: most - len(found)]
+                chosen = [places[turn] for places in by_class if turn < len(places)]
+                found += [part[place][0] for place in chosen[: most - len(found)]]
         return found
 
 

@@ -3,7 +3,8 @@
 Torch-free: a request is checked where it is heard, and only the trainer's child process loads what trains.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
@@ -11,9 +12,10 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from contracts.search import Choice, Search
+from contracts.search import Choice, IntRange, Range, Search
 
 GROUP = "loopline.recipes"
+_MOST_PROBED = 64
 
 
 class NotARecipe(ValueError):
@@ -82,10 +84,19 @@ def checked_search(name: str, parameters: Mapping[str, Any], search: Search) -> 
     """The parameters that stay as they are during a search, with their defaults.
 
     Raises:
-        NotARecipe: as `checked`, for the ends of every range and for every choice as well.
+        NotARecipe: as `checked`, for every choice, the ends of every range, and what lies between them.
     """
     given = {key: value for key, value in parameters.items() if key not in search.space}
     for key, tried in search.space.items():
-        for value in tried.values if isinstance(tried, Choice) else (tried.low, tried.high):
+        for value in _probes(tried):
             checked(name, {**given, key: value})
     return {key: value for key, value in checked(name, given).items() if key not in search.space}
+
+
+def _probes(tried: Range) -> Sequence[Any]:
+    """Values that show whether all of them can be tried: a parameter may take whole numbers only, or a few of them."""
+    if isinstance(tried, Choice):
+        return tried.values
+    if isinstance(tried, IntRange):
+        return [*range(tried.low, min(tried.high, tried.low + _MOST_PROBED)), tried.high]
+    return tried.low, tried.high, tried.low + (tried.high - tried.low) / math.pi

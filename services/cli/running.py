@@ -41,8 +41,8 @@ def run(
     if unknown:
         knows = ", ".join(declared) or "none: give one cell the tag parameters"
         raise BadInput(f"--set {unknown[0]}: {notebook} has no such parameter; it has {knows}")
-    if project is not None and _PROJECT in declared:
-        values.setdefault(_PROJECT, project)
+    if project is not None and _PROJECT in declared and values.setdefault(_PROJECT, project) != project:
+        raise BadInput(f"--project {project} and --set {_PROJECT}={values[_PROJECT]}: name one of the two")
     name = session.run(lambda client: the_project(client, project or _of_notebook(values, declared)))
     from services.cli.notebook_runs import begin
 

@@ -147,6 +147,8 @@ async def in_work(client: "Client", project: str) -> "AsyncIterator[tuple[Traini
         ended |= {envelope.causation_id async for _, envelope, _ in client.read(end, project)}
     async for started, envelope, _ in client.read(TrainingStarted, project):
         if envelope.causation_id not in ended:
+            # Begun anew after a crash it is the same training.
+            ended.add(envelope.causation_id)
             yield started, envelope
 
 
@@ -159,7 +161,8 @@ def parse_space(tried: list[str]) -> dict[str, Any]:
     """`name=low:high`, `name=log:low:high` or `name=one,two,three`; whole numbers at both ends mean whole numbers."""
     space: dict[str, Any] = {}
     for name, value in _pairs(tried, "--search", "NAME=LOW:HIGH, NAME=log:LOW:HIGH or NAME=A,B,C"):
-        if ":" not in value:
+        # A list first: the names of its values may have a colon, as backbones do.
+        if "," in value or ":" not in value:
             space[name] = {"kind": "choice", "values": [_value(one) for one in value.split(",")]}
             continue
         ends = [_value(end) for end in value.removeprefix("log:").split(":")]

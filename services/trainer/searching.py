@@ -30,6 +30,8 @@ def search(job: Job, bench: Bench, studies_url: str) -> Made | None:
     assert job.plan.search
     with answering(studies_url):
         study = OptunaStudy(studies_url, job.claim, job.plan.search, job.plan.seed)
+        if not job.helps:
+            study.begun_by(job.owner)
         parent = _parent(job, bench)
         while trial := study.take(job.owner):
             with study.at_work(trial):
@@ -73,11 +75,13 @@ def _try(trial: Trial, study: OptunaStudy, job: Job, bench: Bench, parent: str) 
         return metrics[objective]
 
     def on_epoch(done: int, metrics: Mapping[str, float]) -> None:
-        if study.time_is_up and study.best():
-            raise Pruned("the time of the search was up")
-        value = metrics.get(objective)
-        if value is not None and study.should_stop(trial, done, value):
-            raise Pruned(f"{objective} was {value:.4g} at epoch {done}, worse than half of the trials before it")
+        # Within a recipe: what its database does there is no mistake of the recipe.
+        with answering(study.url):
+            if study.time_is_up and study.best():
+                raise Pruned("the time of the search was up")
+            value = metrics.get(objective)
+            if value is not None and study.should_stop(trial, done, value):
+                raise Pruned(f"{objective} was {value:.4g} at epoch {done}, worse than half of the trials before it")
 
     try:
         outcome = train(

@@ -82,6 +82,16 @@ def test_pictures_to_try_a_model_on_show_the_classes_in_turn_and_come_from_the_t
     assert len(data.examples(99)) == 5
 
 
+def test_no_more_pictures_are_read_than_are_tried(blobs: Blobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    ref = BlobRef(uri="blob://" + "0" * 64, sha256="0" * 64, size_bytes=0)
+    some = part(blobs, *[(0, 8, 8)] * 5)
+    data, uris = Dataset("solar", "0" * 16, 1, CLASSES, 64, some, some, some, ref), list[str]()
+    read = blobs.read
+    monkeypatch.setattr(blobs, "read", lambda uri: (uris.append(uri), read(uri))[1])
+    data.examples(2)
+    assert len(uris) == 2
+
+
 def test_import_is_light() -> None:
     code = "import sys, loopline; print([m for m in ('torch', 'mlflow', 'papermill') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

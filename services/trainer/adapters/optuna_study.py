@@ -49,6 +49,7 @@ class OptunaStudy:
     """The study of one claim, by an SQLAlchemy URL. Made by whoever comes first, also of several at once."""
 
     def __init__(self, url: str, name: str, search: Search, seed: int) -> None:
+        self.url = url
         self._search = search
         self._seed = seed
         self._storage = _storage(url)
@@ -61,6 +62,13 @@ class OptunaStudy:
         )
         if _BEGAN_S not in self._study.user_attrs:
             self._study.set_user_attr(_BEGAN_S, time.time())
+
+    def begun_by(self, owner: str) -> None:
+        """Count the minutes from here on, unless it is the same owner over again: a cancelled search may be asked for
+        later, with all of its time."""
+        if self._study.user_attrs.get(_OWNER) != owner:
+            self._study.set_user_attr(_BEGAN_S, time.time())
+            self._study.set_user_attr(_OWNER, owner)
 
     def take(self, owner: str) -> Trial | None:
         """The trial that this owner had begun before it died, or the next one; None when the budget is spent."""
@@ -80,7 +88,7 @@ class OptunaStudy:
 
     @property
     def time_is_up(self) -> bool:
-        """Whether the minutes of the budget have passed since the study began, whoever worked on it meanwhile."""
+        """Whether the minutes of the budget have passed since its owner began, whoever worked on it meanwhile."""
         minutes = self._search.budget.minutes
         return minutes is not None and time.time() > self._study.user_attrs[_BEGAN_S] + 60 * minutes
 

@@ -15,7 +15,7 @@ from services.chassis.blobs import Cache
 from services.chassis.errors import Rejected
 from services.trainer.dataset import Dataset, Example
 from services.trainer.recipes.classifier import saved
-from services.trainer.recipes.extractor import extractor, extractor_key
+from services.trainer.recipes.extractor import eager, extractor, extractor_key
 from services.trainer.recipes.head import minimise
 from services.trainer.recipes.kept import KeptFeatures
 from services.trainer.recipes.making import GOLDEN, answered, labels_of, unprofiled, validated, validation_metrics
@@ -72,7 +72,9 @@ def train(dataset: Dataset, parameters: Mapping[str, Any], context: Context) -> 
         **validation_metrics(logits, labels_of(validation)),
     }
     golden = answered(scripted, dataset.golden(GOLDEN), context.blobs, chosen.max_side)
-    return MadeModel(saved(scripted), golden, metrics, chosen.max_side, validated(validation, logits))
+    # What was scripted, on a backbone that is not.
+    patches.extract = eager(chosen.image_px, chosen.backbone)
+    return MadeModel(saved(scripted), golden, metrics, chosen.max_side, validated(validation, logits), eager=model)
 
 
 def _described(examples: Sequence[Example], patches: Patches, chosen: Anomaly, context: Context) -> Tensor:

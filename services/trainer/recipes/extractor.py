@@ -76,7 +76,14 @@ def extractor(image_px: int, name: str = "efficientnet-lite0") -> torch.jit.Scri
     Raises:
         Rejected: there is no such backbone.
     """
-    return scripted(backbone(name, image_px), image_px)
+    return scripted(eager(image_px, name).network, image_px)
+
+
+@lru_cache(maxsize=2)
+def eager(image_px: int, name: str = "efficientnet-lite0") -> Extractor:
+    """The same as plain PyTorch, which its TorchScript is held against. Raises as `extractor`."""
+    plain = backbone(name, image_px)
+    return Extractor(plain, plain, image_px).eval()
 
 
 def scripted(network: Backbone, image_px: int) -> torch.jit.ScriptModule:

@@ -12,7 +12,7 @@ from services.chassis.errors import Rejected
 from services.trainer.dataset import Dataset, Example
 from services.trainer.recipes.backbone import backbone
 from services.trainer.recipes.batches import batches
-from services.trainer.recipes.classifier import classifier, saved
+from services.trainer.recipes.classifier import Classifier, classifier, saved
 from services.trainer.recipes.extractor import Extractor, extractor, flipped
 from services.trainer.recipes.features import features_of
 from services.trainer.recipes.head import Examples, NotFinite, class_weights, likeliest_temperature, minimise
@@ -54,12 +54,17 @@ def train(dataset: Dataset, parameters: Mapping[str, Any], context: Context) -> 
     logits = asked(made, head, validation, chosen, context)
     temperature = likeliest_temperature(logits, labels_of(validation))
     context.report("export", 1, 3, {})
-    model = classifier(made, head.scaled(temperature), chosen.views)
+    serves = head.scaled(temperature)
+    model = classifier(made, serves, chosen.views)
+    # The averaged weights in the network that the training began with, for a copy of it cannot be asked: see `Tapped`.
+    plain.load_state_dict(tuned.backbone.state_dict())  # type: ignore[attr-defined]
+    eager = Classifier(extract, serves, chosen.views).eval()
     golden = answered(model, dataset.golden(GOLDEN), context.blobs, chosen.max_side)
     context.report("export", 2, 3, {})
     metrics |= {"train_images": float(len(training)), "validation_images": float(len(validation))}
     metrics |= {"temperature": temperature, **validation_metrics(logits / temperature, labels_of(validation))}
-    return MadeModel(saved(model), golden, metrics, chosen.max_side, validated(validation, logits / temperature))
+    judged = validated(validation, logits / temperature)
+    return MadeModel(saved(model), golden, metrics, chosen.max_side, judged, eager=eager)
 
 
 def begun(training: Examples, weights: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -7,9 +7,9 @@ import torch
 
 from services.chassis.errors import Rejected
 from services.trainer.dataset import Dataset
-from services.trainer.recipes.classifier import classifier, saved
+from services.trainer.recipes.classifier import Classifier, classifier, saved
 from services.trainer.recipes.doubts import doubts
-from services.trainer.recipes.extractor import extractor
+from services.trainer.recipes.extractor import eager, extractor
 from services.trainer.recipes.features import features_of
 from services.trainer.recipes.head import Examples, Head, NotFinite, accuracy, fit_head
 from services.trainer.recipes.heads import KernelHead
@@ -44,14 +44,16 @@ def train(dataset: Dataset, parameters: Mapping[str, Any], context: Context) -> 
     except NotFinite as error:
         raise Rejected(str(error)) from error
     report("export", 0, 2, {})
-    scripted = classifier(extractor(chosen.image_px, chosen.backbone), KernelHead(head), chosen.views)
+    serves = KernelHead(head)
+    scripted = classifier(extractor(chosen.image_px, chosen.backbone), serves, chosen.views)
+    plain = Classifier(eager(chosen.image_px, chosen.backbone), serves, chosen.views).eval()
     model = saved(scripted)
     report("export", 1, 2, {})
     golden = answered(scripted, dataset.golden(GOLDEN), context.blobs, chosen.max_side)
     report("export", 2, 2, {})
     of_validation = validated(dataset.of_split("validation"), head.logits(validation.features))
     metrics = measured(head, training, validation)
-    return MadeModel(model, golden, metrics, chosen.max_side, of_validation, doubts=doubted)
+    return MadeModel(model, golden, metrics, chosen.max_side, of_validation, eager=plain, doubts=doubted)
 
 
 def measured(head: Head, training: Examples, validation: Examples) -> dict[str, float]:

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from services.chassis.errors import Rejected
 from services.trainer.dataset import Dataset
-from services.trainer.recipes.classifier import classifier, saved
-from services.trainer.recipes.extractor import STATISTICS, extractor
+from services.trainer.recipes.classifier import Classifier, classifier, saved
+from services.trainer.recipes.extractor import STATISTICS, eager, extractor
 from services.trainer.recipes.features import features_of
 from services.trainer.recipes.head import likeliest_temperature
 from services.trainer.recipes.heads import LinearHead
@@ -50,7 +50,9 @@ def train(dataset: Dataset, parameters: Mapping[str, Any], context: Context) -> 
     golden = answered(model, dataset.golden(GOLDEN), context.blobs, chosen.max_side)
     metrics |= {"train_images": float(len(training)), "validation_images": float(len(validation))}
     metrics |= {"temperature": temperature, **validation_metrics(logits / temperature, of_validation)}
-    return MadeModel(saved(model), golden, metrics, chosen.max_side, validated(validation, logits / temperature))
+    plain = Classifier(eager(chosen.image_px, chosen.backbone), head).eval()
+    judged = validated(validation, logits / temperature)
+    return MadeModel(saved(model), golden, metrics, chosen.max_side, judged, eager=plain)
 
 
 def dense_layer(

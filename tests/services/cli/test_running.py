@@ -39,6 +39,13 @@ def test_what_is_no_notebook_is_refused(tmp_path: Path) -> None:
     assert "is in R: only notebooks in Python" in refused(run(defined(tmp_path), "run", str(path)))
 
 
+def test_two_projects_at_once_are_refused(tmp_path: Path) -> None:
+    path = notebook(tmp_path, 'project = "solar"')
+    given = ("--project", "solar", "--set", "project=lunar")
+    complaint = refused(run(defined(tmp_path), "run", path, *given))
+    assert "--project solar and --set project=lunar: name one of the two" in complaint
+
+
 @pytest.mark.parametrize("given", [("--project", "nowhere"), ("--set", "project=nowhere"), ()])
 def test_the_project_is_that_of_the_option_or_of_the_notebook_and_must_be_defined(
     tmp_path: Path, given: tuple[str, ...]

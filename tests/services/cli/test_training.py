@@ -99,6 +99,13 @@ def test_a_search_is_asked_for_in_short_and_shared_by_who_helps(client: FakeClie
     assert helpers == [first.model_copy(update={"helps": id_})] * 2
 
 
+def test_one_of_several_backbones_can_be_searched_for_though_their_names_have_colons(client: FakeClient) -> None:
+    assert run(client, "train", "--search", "backbone=efficientnet-lite0,timm:resnet18").code == 0
+    (event,) = client.all(TrainingRequested)
+    assert event.search
+    assert event.search.space["backbone"] == Choice(kind="choice", values=("efficientnet-lite0", "timm:resnet18"))
+
+
 def _said(client: FakeClient, event: Event, cause: str) -> None:
     envelope = Envelope.first(event, project="solar", source="/services/trainer", id=f"{cause}-{event.TYPE}", time=NOW)
     object.__setattr__(envelope, "causation_id", cause)
@@ -109,6 +116,8 @@ def test_cancel_stops_what_is_in_work_and_says_so(client: FakeClient) -> None:
     assert "nothing to cancel" in refused(run(client, "cancel"))
     other = PLAN.model_copy(update={"seed": 7})
     _said(client, TrainingStarted(plan=PLAN, trainer="host/1"), "asked-1")
+    _said(client, TrainingStarted(plan=other, trainer="host/2"), "asked-2")
+    # Its trainer died, and it was begun anew.
     _said(client, TrainingStarted(plan=other, trainer="host/2"), "asked-2")
     _said(client, TrainingFailed(plan=PLAN, reason="no"), "asked-1")
     answer = run(client, "cancel", "--why", "wrong lamp")

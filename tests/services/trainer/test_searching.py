@@ -15,7 +15,7 @@ from contracts.events.training import (
     TrainingRequested,
     TrainingStarted,
 )
-from contracts.search import Budget, Choice, FloatRange, Search
+from contracts.search import Budget, Choice, FloatRange, IntRange, Search
 from services.chassis.errors import Busy
 from services.trainer import cancelling
 from tests.eventually import eventually
@@ -48,6 +48,9 @@ async def test_a_search_is_one_training_whose_result_has_the_parameters_that_wer
         ({"l2": FloatRange(kind="float", low=0, high=1)}, "l2: .*greater than 0"),
         ({"image_px": FloatRange(kind="float", low=64, high=100_000)}, "image_px: .*less than or equal to 768"),
         ({"class_weight": Choice(kind="choice", values=("none", "some"))}, "class_weight: .*'some'"),
+        # Its ends are taken, and nothing between them would be.
+        ({"image_px": FloatRange(kind="float", low=64, high=300)}, "image_px: .*valid integer"),
+        ({"views": IntRange(kind="int", low=1, high=4)}, "views: .*got 3"),
     ],
 )
 async def test_a_space_that_the_recipe_does_not_take_is_refused_before_any_work(

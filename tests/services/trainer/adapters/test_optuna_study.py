@@ -127,6 +127,17 @@ def test_a_study_whose_time_is_up_begins_no_other_trial_and_forgotten_it_begins_
     assert study(url).take("LOOP:7")
 
 
+def test_asked_for_later_a_search_has_all_of_its_minutes_but_none_more_after_a_crash(url: str) -> None:
+    one = study(url, minutes=1)
+    one.begun_by("LOOP:7")
+    one._study.set_user_attr("began_s", time.time() - 61)
+    again = study(url, minutes=1)
+    again.begun_by("LOOP:7")
+    assert again.time_is_up
+    again.begun_by("LOOP:9")
+    assert not again.time_is_up
+
+
 def test_a_database_that_is_away_is_waited_for(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'no' / 'such' / 'folder' / 'studies.db'}"
     with pytest.raises(Away, match="sqlite database of the studies"), answering(url):
