@@ -57,7 +57,7 @@ class FineTune(Averaging):
         ge=0,
         le=100,
         description="So many stages from the pixels on stay as they were until then; of "
-        "EfficientNet-Lite the stem is one, each block one and the last convolution one",
+        "EfficientNet-Lite the stem is one and each block one",
     )
     batch: int = Field(16, ge=2, le=1024, description="Images a step")
     lr: float = Field(
