@@ -8,10 +8,10 @@ import torch
 from services.chassis.errors import Rejected
 from services.trainer.dataset import Dataset
 from services.trainer.recipes.classifier import Classifier, classifier, saved
-from services.trainer.recipes.doubts import doubts
+from services.trainer.recipes.doubts import doubts, out_of_fold
 from services.trainer.recipes.extractor import eager, extractor
 from services.trainer.recipes.features import features_of
-from services.trainer.recipes.head import Examples, Head, NotFinite, accuracy, fit_head
+from services.trainer.recipes.head import Examples, Head, NotFinite, Space, accuracy, fit_head
 from services.trainer.recipes.heads import KernelHead
 from services.trainer.recipes.making import GOLDEN, answered, labels_of, validated, validation_metrics
 from services.trainer.recipes.parameters import FrozenFeatures
@@ -32,15 +32,17 @@ def train(dataset: Dataset, parameters: Mapping[str, Any], context: Context) -> 
     validation = Examples(features[~in_train], labels[~in_train])
     balanced = chosen.class_weight == "balanced"
     try:
+        space = Space(training.features)
         head = fit_head(
             training,
             validation,
             len(dataset.classes),
             l2=chosen.l2,
             balanced=balanced,
+            space=space,
             report=lambda done, total, loss: report("fit", done, total, {"loss": loss}),
         )
-        doubted = doubts(known, Examples(features, labels), dataset.classes, head, balanced) if chosen.doubts else None
+        of_training = out_of_fold(space, training, len(dataset.classes), head, balanced) if chosen.doubts else None
     except NotFinite as error:
         raise Rejected(str(error)) from error
     report("export", 0, 2, {})
@@ -51,7 +53,13 @@ def train(dataset: Dataset, parameters: Mapping[str, Any], context: Context) -> 
     report("export", 1, 2, {})
     golden = answered(scripted, dataset.golden(GOLDEN), context.blobs, chosen.max_side)
     report("export", 2, 2, {})
-    of_validation = validated(dataset.of_split("validation"), head.logits(validation.features))
+    logits = head.logits(validation.features)
+    of_validation = validated(dataset.of_split("validation"), logits)
+    doubted = None
+    if of_training is not None:
+        unseen = torch.empty(len(known), len(dataset.classes), dtype=torch.float64)
+        unseen[in_train], unseen[~in_train] = of_training, logits
+        doubted = doubts(known, unseen, labels, dataset.classes)
     metrics = measured(head, training, validation)
     return MadeModel(model, golden, metrics, chosen.max_side, of_validation, eager=plain, doubts=doubted)
 

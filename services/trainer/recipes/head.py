@@ -23,7 +23,7 @@ MOST_SUPPORT = 2048
 _TEMPERATURES = tuple(2 ** (step / 20) for step in range(-30, 61))  # 0.35 to 8
 _MOST_STEPS = 300
 _PRIOR_SPREAD = 0.5  # of the logarithm of the temperature
-_SPANNED = 1e-9  # of the largest eigenvalue: what is smaller is rounding
+_JITTER = 1e-6  # on the kernel's diagonal of ones: two equal images are nearly one
 _SURE = 2  # standard errors of a paired difference
 
 
@@ -65,6 +65,48 @@ class Head:
         return kernel((features.to(torch.float64) - self.center) * self.scale, self.support) @ self.weight + self.bias
 
 
+def kernel(one: Tensor, other: Tensor) -> Tensor:
+    """Gaussian kernel of standardised features [n, D] and [m, D] -> [n, m], in 0..1."""
+    squares = one.square().sum(dim=1)[:, None] + other.square().sum(dim=1)[None, :] - 2 * one @ other.T
+    return torch.exp(-GAMMA * squares.clamp_min(0.0))
+
+
+class Space:
+    """Images seen inside the span of the support's kernel functions: `inside` [n, k], inner products as the kernel's.
+
+    With a penalty on the length of a function the best one is a combination of the kernel at the training images
+    (representer theorem), so a few hundred numbers a class are fitted, whatever the number of features.
+    """
+
+    def __init__(self, features: Tensor) -> None:
+        x = features.to(torch.float64)
+        if not bool(torch.isfinite(x).all()):
+            raise NotFinite("a feature of a training image is not a number: is an image or the kept features damaged?")
+        spread, self.center = torch.std_mean(x, dim=0, correction=0)
+        # A feature that hardly varies would be blown up to nothing but rounding noise.
+        alive = spread > 1e-4 + 1e-3 * self.center.abs()
+        self.scale = torch.where(alive, 1.0 / spread.clamp_min(1e-12), 0.0) / math.sqrt(max(1, int(alive.sum())))
+        z = (x - self.center) * self.scale
+        # The order is that of hashes, so an even draw is a fair one.
+        count = min(len(z), MOST_SUPPORT)
+        self.support = z[torch.arange(count) * len(z) // count]
+        # With inner products as the kernel's, any square root of it does; Cholesky's is many times faster than others.
+        among = kernel(self.support, self.support)
+        self._root = torch.linalg.cholesky(among + _JITTER * torch.eye(count, dtype=torch.float64))
+        self.inside = self.of(features)
+
+    def of(self, features: Tensor) -> Tensor:
+        """Any images, seen inside, float64 [n, k]."""
+        z = (features.to(torch.float64) - self.center) * self.scale
+        alike = kernel(z, self.support)
+        return torch.linalg.solve_triangular(self._root, alike.T, upper=False).T.contiguous()
+
+    def head(self, fitted: Tensor, l2: float, loss: float) -> Head:
+        """The head of what was fitted inside, [k + 1, C], the bias last."""
+        weight = torch.linalg.solve_triangular(self._root.T, fitted[:-1], upper=True)
+        return Head(self.support, weight, fitted[-1].clone(), self.center, self.scale, l2, 1.0, loss)
+
+
 def fit_head(
     train: Examples,
     validation: Examples,
@@ -72,12 +114,14 @@ def fit_head(
     *,
     l2: float | None = None,
     balanced: bool = False,
+    space: Space | None = None,
     report: Callable[[int, int, float], None] = lambda done, total, loss: None,
 ) -> Head:
     """Fit, choose the penalty on validation unless `l2` is given, then calibrate there.
 
-    Where validation lacks a class it can teach nothing: the penalty is then the usual one, the temperature 1.
-    `report(done, total, loss)` is called after each fit. Nothing here is random.
+    Where validation lacks a class it can teach nothing: the penalty is then the usual one, the temperature 1. `space`
+    is that of the training images, where it is there already. `report(done, total, loss)` is called after each fit.
+    Nothing here is random.
 
     Raises:
         NotFinite: a feature or the loss is no number.
@@ -85,7 +129,7 @@ def fit_head(
     judged = validation.holds_all(classes)
     usual = L2_USUAL / len(train.labels)
     tried = (l2,) if l2 else [each / len(train.labels) for each in L2_TRIED] if judged else (usual,)
-    space = Space(train.features)
+    space = space or Space(train.features)
     weights = class_weights(train.labels, classes, balanced)
     fitted = torch.zeros(space.inside.shape[1] + 1, classes, dtype=torch.float64)
     heads = []
@@ -128,41 +172,6 @@ def log_loss(logits: Tensor, labels: Tensor) -> float:
 def accuracy(logits: Tensor, labels: Tensor) -> float:
     """Share of right answers."""
     return float((logits.argmax(dim=1) == labels).to(torch.float64).mean())
-
-
-def kernel(one: Tensor, other: Tensor) -> Tensor:
-    """Gaussian kernel of standardised features [n, D] and [m, D] -> [n, m], in 0..1."""
-    squares = one.square().sum(dim=1)[:, None] + other.square().sum(dim=1)[None, :] - 2 * one @ other.T
-    return torch.exp(-GAMMA * squares.clamp_min(0.0))
-
-
-class Space:
-    """Images seen inside the span of the support's kernel functions: `inside` [n, k], inner products as the kernel's.
-
-    With a penalty on the length of a function the best one is a combination of the kernel at the training images
-    (representer theorem), so a few hundred numbers a class are fitted, whatever the number of features.
-    """
-
-    def __init__(self, features: Tensor) -> None:
-        x = features.to(torch.float64)
-        if not bool(torch.isfinite(x).all()):
-            raise NotFinite("a feature of a training image is not a number: is an image or the kept features damaged?")
-        spread, self.center = torch.std_mean(x, dim=0, correction=0)
-        # A feature that hardly varies would be blown up to nothing but rounding noise.
-        alive = spread > 1e-4 + 1e-3 * self.center.abs()
-        self.scale = torch.where(alive, 1.0 / spread.clamp_min(1e-12), 0.0) / math.sqrt(max(1, int(alive.sum())))
-        z = (x - self.center) * self.scale
-        # The order is that of hashes, so every k-th is a fair draw.
-        self.support = z[:: -(-len(z) // MOST_SUPPORT)]
-        squares, directions = torch.linalg.eigh(kernel(self.support, self.support))
-        spanned = squares > _SPANNED * squares[-1]
-        self._basis = directions[:, spanned] / squares[spanned].sqrt()
-        self.inside = (kernel(z, self.support) @ self._basis).contiguous()
-
-    def head(self, fitted: Tensor, l2: float, loss: float) -> Head:
-        """The head of what was fitted inside, [k + 1, C], the bias last."""
-        weight = self._basis @ fitted[:-1]
-        return Head(self.support, weight, fitted[-1].clone(), self.center, self.scale, l2, 1.0, loss)
 
 
 def minimise(z: Tensor, labels: Tensor, l2: float, weights: Tensor, start: Tensor) -> tuple[Tensor, float]:

@@ -42,12 +42,14 @@ class Network(nn.Module):
         for place, stage in enumerate(stages):
             stage.requires_grad_(place >= min(frozen_stages, len(stages) - 1))
 
-    def parts(self, frozen_stages: int) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-        """Parameters of the first `frozen_stages`, and all others."""
-        first = min(frozen_stages, len(self.stages()) - 1)
-        early = [parameter for stage in self.stages()[:first] for parameter in stage.parameters()]
-        known = {id(parameter) for parameter in early}
-        return early, [parameter for parameter in self.parameters() if id(parameter) not in known]
+    def parts(self, frozen_stages: int) -> tuple[list[nn.Parameter], list[nn.Parameter], list[nn.Parameter]]:
+        """Parameters of the first `frozen_stages`, of the later ones, and of the head."""
+        stages = self.stages()
+        first = min(frozen_stages, len(stages) - 1)
+        early, late = (
+            [one for stage in some for one in stage.parameters()] for some in (stages[:first], stages[first:])
+        )
+        return early, late, [self.weight, self.bias]
 
     def as_head(self) -> LinearHead:
         """The head, standardisation folded in."""

@@ -21,6 +21,8 @@ from services.trainer.recipes.recipe import Context
 
 # What early stages know of any picture is worth keeping: they learn this much slower.
 _EARLY = 0.1
+# The head begins fitted, and has thousands of features to move an answer with at every step.
+_HEAD = 0.1
 _WARM_UP_EPOCHS = 1
 _FINAL_SHARE = 0.02  # of the learning rate, at the end
 _MOST_NORM = 1.0
@@ -49,8 +51,9 @@ class Tuning:
         self._steps = math.ceil(len(examples) / parameters.batch)
         fade = math.exp(-_FADES_IN_AN_EPOCH / self._steps)
         self._average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(fade))
-        early, late = network.parts(parameters.frozen_stages)
-        groups = [{"params": early, "share": _EARLY}, {"params": late, "share": 1.0}]
+        early, late, head = network.parts(parameters.frozen_stages)
+        shares = ((early, _EARLY), (late, 1.0), (head, _HEAD))
+        groups = [{"params": part, "share": share} for part, share in shares]
         self._optimiser = torch.optim.AdamW(groups, lr=parameters.lr, weight_decay=parameters.weight_decay)
         self._chance = torch.Generator().manual_seed(context.seed)
         self._done = 0
