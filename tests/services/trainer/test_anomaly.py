@@ -10,6 +10,7 @@ from services.chassis.errors import Rejected
 from services.chassis.images import encode_png
 from services.chassis.recipes import checked, recipe
 from services.trainer.dataset import Dataset, Example, Split
+from services.trainer.exporting import check
 from services.trainer.recipes.anomaly import train
 from services.trainer.recipes.patches import coreset
 from services.trainer.recipes.recipe import Context, MadeModel
@@ -119,3 +120,7 @@ def test_a_coreset_leaves_no_patch_far_from_it() -> None:
     chosen = crowd[coreset(crowd, 4, chance)]
     assert float(torch.cdist(crowd, chosen).amin(dim=1).max()) < 1.5
     assert len(coreset(crowd, 1000, chance)) == 200
+
+
+def test_the_file_answers_as_every_server_expects(made: MadeModel) -> None:
+    check(made, "anomaly", 2)

@@ -13,6 +13,7 @@ from services.chassis.images import decode, shrink
 from services.chassis.manifest import read_manifest
 from services.chassis.recipes import NotARecipe, checked
 from services.trainer.dataset import COLUMNS, Dataset
+from services.trainer.exporting import check
 from services.trainer.recipes.augmentation import augmented
 from services.trainer.recipes.fine_tune import train
 from services.trainer.recipes.parameters import FineTune
@@ -139,3 +140,8 @@ def test_a_wrong_parameter_is_refused_when_it_is_requested() -> None:
         checked("fine-tune", {"epochs": 0})
     with pytest.raises(NotARecipe, match="It knows"):
         checked("fine-tune", {"learning_rate": 0.1})
+
+
+def test_the_file_answers_as_the_network_it_was_made_of(made: MadeModel) -> None:
+    assert made.eager
+    check(made, "fine-tune", 2)

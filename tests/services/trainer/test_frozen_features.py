@@ -12,6 +12,7 @@ from services.chassis.images import decode, shrink
 from services.chassis.manifest import read_manifest
 from services.chassis.recipes import checked
 from services.trainer.dataset import COLUMNS, Dataset
+from services.trainer.exporting import check
 from services.trainer.recipes.frozen_features import train
 from services.trainer.recipes.recipe import Context, MadeModel
 from tests.manifests import two_corners
@@ -140,3 +141,8 @@ def test_a_vanished_image_is_an_answer_and_not_a_crash(root: Path, blobs: Blobs,
             train(dataset, PARAMETERS, Context(blobs, str(root / "kept-elsewhere"), 0, lambda *_: None))
     finally:
         hidden.rename(gone)
+
+
+def test_the_file_answers_as_the_network_it_was_made_of(made: MadeModel) -> None:
+    assert made.eager
+    check(made, "frozen-features", 2)
