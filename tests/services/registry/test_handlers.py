@@ -31,7 +31,7 @@ async def test_passed_candidate_is_registered_with_its_lineage_and_approved() ->
         "loopline.manifest_sha256": "c" * 64,
         "loopline.parent": "6",
         "loopline.recipe": "frozen-features",
-        "loopline.plan": '{"dataset_id":"0000000000000000","recipe":"frozen-features","parameters":{},"seed":0,"search":null}',  # noqa: E501
+        "loopline.plan": '{"dataset_id":"0000000000000000","recipe":"frozen-features","parameters":{},"seed":0}',
         "loopline.code_revision": "9c1e7f2",
         "loopline.golden_sha256": "b" * 64,
         "loopline.correlation": derive_id("judged-1"),
