@@ -167,6 +167,7 @@ HANDLERS = (
             Point("keep", "a run that goes on for ever", "it is found by its claim and gone on with"),
             Point("blob pt", "kept features, a run that goes on for ever", "it is found by its claim and gone on with"),
             Point("blob npz", "a model that nobody knows", "trained again; the run names the model that was logged"),
+            Point("blob npz #2", "a model without its doubts", "trained again; the same bytes have the same name"),
             Point("mlflow POST runs/log-batch", "a run without numbers", "it is found by its claim"),
             Point("mlflow POST runs/log-inputs", "numbers without a dataset", "the same numbers are logged over them"),
             *(

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ import torch
 from services.chassis.blobs import Cache
 from services.chassis.images import decode
 from services.trainer.dataset import Dataset
+from services.trainer.recipes.doubts import doubts
+from services.trainer.recipes.making import labels_of
 from services.trainer.recipes.recipe import Context, MadeModel
 from tests.chaos.tiny import Tiny
 
@@ -24,7 +27,9 @@ def train(dataset: Dataset, parameters: Mapping[str, Any], context: Context) -> 
         kept.put(example.sha256, b"")
     context.checkpoint.save(b"all of it")
     shown = [decode(context.blobs.read(example.uri)) for example in dataset.examples]
-    return made(shown[:_GOLDEN])
+    labels = labels_of(dataset.examples)
+    sure = torch.nn.functional.one_hot(labels, len(dataset.classes)).to(torch.float64)
+    return replace(made(shown[:_GOLDEN]), doubts=doubts(dataset.examples, sure, labels, dataset.classes))
 
 
 def made(golden: list[Any], sharpness: float = 20.0) -> MadeModel:
