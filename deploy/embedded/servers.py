@@ -13,6 +13,7 @@ import sysconfig
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import SystemRandom
 from typing import Any
 
 from deploy.embedded.probes import answers, greets
@@ -29,6 +30,10 @@ LABEL_STUDIO_EMPTY = ROOT / ".venv-label-studio" / "empty" / "label_studio.sqlit
 TORCH_MALLOC = {"MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_": "2147483647"}
 
 _JETSTREAM_BYTES = 64 * 2**30
+
+# Linux gives outgoing connections ports from 32768 on: one of those could be taken while a server starts again.
+_PORTS = range(20_000, 32_768)
+_TRIES = 100
 
 
 class NotInstalled(Exception):
@@ -52,8 +57,9 @@ class Process:
 
 
 def free_port(preferred: int | None = None) -> int:
-    """`preferred` when nobody listens there, otherwise one that the system chooses."""
-    for port in (preferred, 0) if preferred else (0,):
+    """`preferred` when nobody listens there, otherwise one drawn from those that no outgoing connection is given."""
+    drawn = SystemRandom().sample(_PORTS, _TRIES)
+    for port in (preferred, *drawn) if preferred else drawn:
         with socket.socket() as probe:
             # Connections of an earlier run that linger must not make the port look taken.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -61,7 +67,7 @@ def free_port(preferred: int | None = None) -> int:
                 probe.bind((HOST, port))
             except OSError:
                 continue
-            return int(probe.getsockname()[1])
+            return port
     raise OSError("no free port on 127.0.0.1")
 
 
