@@ -23,6 +23,7 @@ HOST = "127.0.0.1"
 ROOT = Path(__file__).resolve().parents[2]
 LABEL_STUDIO_BIN = ROOT / ".venv-label-studio" / "bin" / "label-studio"
 LABEL_STUDIO_SETTINGS = Path(__file__).parent / "label_studio" / "loopline_settings.py"
+MLFLOW_SERVER = Path(__file__).parent / "mlflow_server"
 LABEL_STUDIO_EMPTY = ROOT / ".venv-label-studio" / "empty" / "label_studio.sqlite3"
 """A database with tables and nothing in them, from the set-up: making one takes half a minute."""
 
@@ -130,6 +131,7 @@ def mlflow(data: Path, port: int) -> Process:
             # Its job runner serves prompts and judges of language models: two processes and 300 MB for nothing.
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "GIT_PYTHON_REFRESH": "quiet",
+            "PYTHONPATH": str(MLFLOW_SERVER),
         },
         lambda: answers(f"http://{HOST}:{port}/health"),
         start_timeout_s=90,
