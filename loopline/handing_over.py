@@ -14,9 +14,20 @@ from typing import TYPE_CHECKING, Union
 from contracts.envelope import Envelope, derive_id
 from contracts.events.evaluation import EvaluationCompleted, EvaluationFailed
 from contracts.events.training import TrainedModel, TrainingCompleted, TrainingPlan
+from contracts.runs import (
+    DATASET,
+    DATASET_NUMBER,
+    GOLDEN_FILE,
+    GOLDEN_SHA256,
+    MAX_SIDE,
+    MODEL_FILE,
+    MODEL_SHA256,
+    PROJECT,
+    REVISION,
+)
 from loopline.datasets import Dataset
 from loopline.reaching import WHO, LooplineSettings, Refused, on_the_bus
-from loopline.runs import GOLDEN, MODEL, SHA256_TAG, Runs
+from loopline.runs import Runs
 from loopline.trying import golden
 from services.chassis.blobs import Blobs
 from services.chassis.client import Client
@@ -26,8 +37,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 _GOLDEN_IMAGES = 8
-# MLflow sets it where the code lies in a git checkout.
-_REVISION_TAG = "mlflow.source.git.commit"
 _LONGEST_VALUE = 500
 _CLOCKS_DIFFER = timedelta(minutes=1)
 
@@ -103,7 +112,7 @@ def hand_over(
     run = runs.find(run_id)
     file = _bytes(model) if model is not None else runs.model_of(run)
     sha256 = hashlib.sha256(file).hexdigest()
-    if run.data.tags.get(SHA256_TAG, sha256) != sha256:
+    if run.data.tags.get(MODEL_SHA256, sha256) != sha256:
         raise Refused(f"the run {run.info.run_id} has handed another model over: train this one in a run of its own")
     answers = golden(file, data.examples(_GOLDEN_IMAGES), data.classes, max_side=data.max_side)
 
@@ -119,18 +128,18 @@ def hand_over(
         model=trained,
         metrics={name: float(value) for name, value in run.data.metrics.items() if math.isfinite(value)},
         seconds=max(0.0, (run.info.end_time or time.time() * 1000) - run.info.start_time) / 1000,
-        code_revision=run.data.tags.get(_REVISION_TAG, ""),
+        code_revision=run.data.tags.get(REVISION, ""),
     )
     runs.finish(
         run,
-        {MODEL: file, GOLDEN: answers},
+        {MODEL_FILE: file, GOLDEN_FILE: answers},
         {
-            SHA256_TAG: sha256,
-            "loopline.golden_sha256": trained.golden.sha256,
-            "loopline.max_side": str(data.max_side),
-            "loopline.project": data.project,
-            "loopline.dataset": data.dataset_id,
-            "loopline.dataset_number": str(data.number),
+            MODEL_SHA256: sha256,
+            GOLDEN_SHA256: trained.golden.sha256,
+            MAX_SIDE: str(data.max_side),
+            PROJECT: data.project,
+            DATASET: data.dataset_id,
+            DATASET_NUMBER: str(data.number),
         },
     )
     trained_at = datetime.fromtimestamp(run.info.start_time / 1000, UTC)

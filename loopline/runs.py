@@ -6,14 +6,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from contracts.runs import MODEL_FILE
 from loopline.reaching import Refused
 from services.chassis.errors import Away
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
-
-MODEL, GOLDEN = "model.pt", "golden.npz"
-SHA256_TAG = "loopline.model_sha256"
 
 
 class Runs:
@@ -67,12 +65,12 @@ class Runs:
 
         run_id = str(run.info.run_id)
         with self._answering(), tempfile.TemporaryDirectory() as folder:
-            if MODEL not in {file.path for file in self._client.list_artifacts(run_id)}:
+            if MODEL_FILE not in {file.path for file in self._client.list_artifacts(run_id)}:
                 raise Refused(
-                    f"the MLflow run {run_id} has no artifact {MODEL}: give the model to hand_over(), or log it with "
-                    f'`mlflow.log_artifact("{MODEL}")`'
+                    f"the MLflow run {run_id} has no artifact {MODEL_FILE}: give the model to hand_over(), or log it "
+                    f'with `mlflow.log_artifact("{MODEL_FILE}")`'
                 )
-            found = download_artifacts(run_id=run_id, artifact_path=MODEL, dst_path=folder, tracking_uri=self._url)
+            found = download_artifacts(run_id=run_id, artifact_path=MODEL_FILE, dst_path=folder, tracking_uri=self._url)
             return Path(found).read_bytes()
 
     def finish(self, run: "Run", files: Mapping[str, bytes], tags: Mapping[str, str]) -> None:

@@ -6,12 +6,13 @@ ask, before anything is said.
 
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from loopline.reaching import Refused
+from services.chassis.golden import golden_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +29,7 @@ def golden(model: bytes, images: Sequence[Pixels], classes: Sequence[str], *, ma
     """Check a TorchScript file and ask it about `images`, each uint8 [3, H, W] and alone.
 
     Returns:
-        An npz of `image_<i>` uint8 [3, H, W] and `probabilities` float32 [images, classes].
+        Its golden file.
 
     Raises:
         Refused: it cannot serve; the text says what it does and what it should.
@@ -49,10 +50,7 @@ def golden(model: bytes, images: Sequence[Pixels], classes: Sequence[str], *, ma
                 "the model answers otherwise when another image is in the batch, which any request may have beside it: "
                 "normalise each image by itself"
             )
-    out = io.BytesIO()
-    arrays: dict[str, Any] = {f"image_{place}": image for place, image in enumerate(images)}
-    np.savez(out, **arrays, probabilities=alone)
-    return out.getvalue()
+    return golden_file(images, alone)
 
 
 class Asked:

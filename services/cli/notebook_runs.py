@@ -10,11 +10,12 @@ import requests
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from contracts.runs import MODEL_SHA256
 from services.chassis.mlflow_away import why_away
 from services.cli.errors import BadInput
 
 _HEALTH_TIMEOUT_S = 5.0
-_FAILED_TAG, _HANDED_OVER_TAG = "loopline.failed_because", "loopline.model_sha256"
+_FAILED_TAG = "loopline.failed_because"
 
 
 class NotebookRun:
@@ -34,7 +35,7 @@ class NotebookRun:
         try:
             if executed.exists():
                 self._client.log_artifact(self.id, str(executed), "notebook")
-            if _HANDED_OVER_TAG not in self._client.get_run(self.id).data.tags:
+            if MODEL_SHA256 not in self._client.get_run(self.id).data.tags:
                 if why:
                     self._client.set_tag(self.id, _FAILED_TAG, why[:5000])
                 self._client.set_terminated(self.id, status)

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from contracts import runs
 from contracts.envelope import Envelope, derive_id
 from contracts.events.base import Event
 from contracts.events.dataset import DatasetVersioned
@@ -18,12 +19,14 @@ from contracts.events.training import TrainedModel, TrainingCompleted, TrainingF
 from services.chassis.errors import Away
 from services.registry.domain import is_by_hand
 from services.registry.ports import ByHand, Files, NoSuchRun, NoSuchVersion, Speaking, StoredRun, StoredVersion
-from services.registry.registering import REVISION_TAG
 
 log = logging.getLogger(__name__)
 
 _HANDED_OVER, _NOTE = "loopline.handed_over", "loopline.note"
-_FILES = {"model.pt": "TorchScript", "golden.npz": "images and the model's answers to them: loopline.golden makes it"}
+_FILES = {
+    runs.MODEL_FILE: "TorchScript",
+    runs.GOLDEN_FILE: "images and the model's answers to them: loopline.golden makes it",
+}
 # Where the run does not say up to which side, in pixels, the model wants its images.
 _MAX_SIDE = 512
 # Of each logged parameter: MLflow takes thousands of characters, a message not any number of them.
@@ -112,7 +115,7 @@ class Look:
             name: await self.files.put(await self.versions.artifact(version.run_id, name), name.rpartition(".")[2])
             for name in _FILES
         }
-        side = run.tags.get("loopline.max_side", "")
+        side = run.tags.get(runs.MAX_SIDE, "")
         return TrainingCompleted(
             plan=TrainingPlan(
                 dataset_id=dataset.dataset_id,
@@ -124,19 +127,19 @@ class Look:
             manifest=dataset.manifest,
             run_id=version.run_id,
             model=TrainedModel(
-                file=files["model.pt"],
-                golden=files["golden.npz"],
+                file=files[runs.MODEL_FILE],
+                golden=files[runs.GOLDEN_FILE],
                 classes=classes,
                 max_side=int(side) if side.isascii() and side.isdigit() and int(side) >= 8 else _MAX_SIDE,
             ),
             metrics={},
             seconds=run.seconds,
-            code_revision=run.tags.get(REVISION_TAG, ""),
+            code_revision=run.tags.get(runs.REVISION, ""),
         )
 
     async def _dataset(self, project: str, run: StoredRun) -> DatasetVersioned:
         """The one that the run names, by a dataset's digest or by a tag; the newest where it names none of ours."""
-        named = {*run.datasets, run.tags.get("loopline.dataset", "")}
+        named = {*run.datasets, run.tags.get(runs.DATASET, "")}
         newest = None
         async for event, _, _ in self.bus.read(DatasetVersioned, project):
             if event.dataset_id in named:

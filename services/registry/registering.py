@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from contracts import runs
 from contracts.events.evaluation import EvaluationCompleted
 from contracts.events.model import ModelVersion
 from contracts.events.project import ProjectDefined
@@ -17,8 +18,6 @@ from services.registry.words import withdrawn
 
 # It goes into a filter of MLflow's and into the key of a claim.
 RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-# MLflow's own name for it.
-REVISION_TAG = "mlflow.source.git.commit"
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ async def _made(
     event: EvaluationCompleted, heard: Heard, versions: VersionStore, signer: Signer
 ) -> tuple[ModelVersion, str]:
     project, run_id, evaluation = heard.project, event.run_id, heard.envelope.id
-    revision = (await versions.run(run_id)).tags.get(REVISION_TAG, "")
+    revision = (await versions.run(run_id)).tags.get(runs.REVISION, "")
     tags = lineage(event, heard, revision)
     # A crash after `create` and before `finish` leaves a version behind: MLflow has no unique key, so look first.
     if found := await versions.find(project, run_id, event.model.file.sha256):
@@ -102,17 +101,17 @@ def lineage(event: EvaluationCompleted, heard: Heard, revision: str) -> dict[str
     """Where a version comes from, as the tags it carries in MLflow. By the last one it is known as ours."""
     return {
         "loopline.run": event.run_id,
-        "loopline.dataset": event.plan.dataset_id,
-        "loopline.dataset_number": str(event.dataset_number),
+        runs.DATASET: event.plan.dataset_id,
+        runs.DATASET_NUMBER: str(event.dataset_number),
         "loopline.manifest_sha256": event.manifest.sha256,
         "loopline.parent": str(event.champion_version or ""),
         "loopline.recipe": event.plan.recipe,
         "loopline.plan": event.plan.model_dump_json(exclude_none=True),
         "loopline.code_revision": revision,
-        "loopline.golden_sha256": event.model.golden.sha256,
+        runs.GOLDEN_SHA256: event.model.golden.sha256,
         "loopline.correlation": heard.envelope.correlation_id,
         "loopline.evaluation": heard.envelope.id,
-        "loopline.model_sha256": event.model.file.sha256,
+        runs.MODEL_SHA256: event.model.file.sha256,
     }
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from contracts.events.base import BlobRef
 from contracts.events.training import TrainedModel
+from contracts.runs import GOLDEN_SHA256, MAX_SIDE, MODEL_SHA256, REVISION
 from services.chassis.blobs import BlobMissing, Blobs
 from services.trainer.adapters.mlflow_runs import STUDY_TAG, FoundRun
 from services.trainer.job import Job, Made
@@ -14,11 +15,9 @@ from services.trainer.recipes.recipe import MadeModel
 
 log = logging.getLogger(__name__)
 
-_REVISION_TAG = "mlflow.source.git.commit"
-_SIDE_TAG = "loopline.max_side"
 # What lies in the blob store: the tag of its sha256, and its suffix.
-_MODEL = ("loopline.model_sha256", "pt")
-_GOLDEN = ("loopline.golden_sha256", "npz")
+_MODEL = (MODEL_SHA256, "pt")
+_GOLDEN = (GOLDEN_SHA256, "npz")
 _EXPORTED = ("loopline.exported_sha256", "pt2")
 _DOUBTS = ("loopline.doubts_sha256", "npz")
 
@@ -62,8 +61,8 @@ def tags_of(made: Made) -> dict[str, str]:
     model = made.model
     parts = ((_MODEL, model.file), (_GOLDEN, model.golden), (_EXPORTED, model.exported), (_DOUBTS, made.doubts))
     tags = {tag: ref.sha256 for (tag, _), ref in parts if ref is not None}
-    revision = {_REVISION_TAG: made.code_revision} if made.code_revision else {}
-    return {**tags, _SIDE_TAG: str(model.max_side), **revision}
+    revision = {REVISION: made.code_revision} if made.code_revision else {}
+    return {**tags, MAX_SIDE: str(model.max_side), **revision}
 
 
 def raise_if_made(run: FoundRun | None, job: Job, blobs: Blobs, keep: Callable[[Mapping[str, float]], bool]) -> None:
@@ -84,13 +83,13 @@ def raise_if_made(run: FoundRun | None, job: Job, blobs: Blobs, keep: Callable[[
             file=ref(_MODEL),
             golden=ref(_GOLDEN),
             classes=job.classes,
-            max_side=int(run.tags[_SIDE_TAG]),
+            max_side=int(run.tags[MAX_SIDE]),
             exported=ref(_EXPORTED) if _EXPORTED[0] in run.tags else None,
         )
         doubts = ref(_DOUBTS) if _DOUBTS[0] in run.tags else None
     except (KeyError, BlobMissing) as gone:
         log.warning("the run %s is finished, but its result is not to be had again: %s", run.id, gone)
         return
-    revision = run.tags.get(_REVISION_TAG, "")
+    revision = run.tags.get(REVISION, "")
     made = Made(run_id=run.id, model=model, metrics=metrics, doubts=doubts, code_revision=revision)
     raise MadeBefore(Outcome(metrics, made))

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pkgutil import resolve_name
 
+from contracts.runs import DATASET, DATASET_NUMBER, PROJECT
 from services.chassis.blobs import Blobs, Full
 from services.chassis.errors import Rejected, Retry
 from services.chassis.manifest import read_manifest
@@ -213,10 +214,10 @@ def run_facts(job: Job, tags: Mapping[str, str]) -> RunFacts:
         claim=job.claim,
         name=_name(job, tags),
         tags={
-            "loopline.project": job.project,
+            PROJECT: job.project,
             "loopline.plan": job.plan_hash,
-            "loopline.dataset": job.plan.dataset_id,
-            "loopline.dataset_number": str(job.dataset_number),
+            DATASET: job.plan.dataset_id,
+            DATASET_NUMBER: str(job.dataset_number),
             "loopline.correlation": job.correlation_id,
             **tags,
         },

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from contracts.runs import MODEL_FILE, MODEL_SHA256
 from services.chassis.errors import Away
 from services.chassis.mlflow_away import why_away
 from services.registry.domain import Aliases
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MODEL_FILE = "model.pt"
-_OURS = "loopline.model_sha256"
+_OURS = MODEL_SHA256
 _HANDED_OVER = "loopline.handed_over"
 # For people to read. MLflow refuses more than 100,000 characters, its older servers more than these.
 _LONGEST_TAG = 5_000

@@ -1,5 +1,6 @@
 """The files of a run: the model, its golden answers, and what people and MLflow want to see of it."""
 
+from contracts.runs import GOLDEN_FILE, MODEL_FILE
 from services.chassis.blobs import Blobs
 from services.trainer.dataset import Dataset, Example
 from services.trainer.job import Job
@@ -20,8 +21,8 @@ def files_of(job: Job, run_id: str, dataset: Dataset, made: MadeModel, blobs: Bl
     card = model_card(job, dataset, made.metrics, revision=revision, max_side=made.max_side, pictures=sorted(drawn))
     exported = {"model.pt2": made.exported} if made.exported is not None else {}
     return {
-        "model.pt": made.model,
-        "golden.npz": made.golden,
+        MODEL_FILE: made.model,
+        GOLDEN_FILE: made.golden,
         "model_card.md": card.encode(),
         **mlmodel(run_id, made.golden, len(job.classes)),
         **drawn,

@@ -8,6 +8,7 @@ import numpy as np
 from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
 
+from contracts.runs import MODEL_FILE
 from services.trainer.exporting import golden_of
 from services.trainer.logged import served
 from services.trainer.logged.environment import python_env, requirements
@@ -35,7 +36,7 @@ def mlmodel(run_id: str, golden: bytes, classes: int) -> dict[str, bytes]:
         "python_function",
         loader_module=_LOADER,
         code="code",
-        data="model.pt",
+        data=MODEL_FILE,
         python_version=platform.python_version(),
         env={"virtualenv": "python_env.yaml"},
     )

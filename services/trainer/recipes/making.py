@@ -1,15 +1,14 @@
 """What every recipe ends with: golden answers, metrics, what the model says of validation."""
 
-import io
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from services.chassis.golden import golden_file
 from services.trainer.dataset import Example
 from services.trainer.recipes.head import accuracy, log_loss
 from services.trainer.recipes.kept import pixels
@@ -45,14 +44,11 @@ def labels_of(examples: Sequence[Example]) -> Tensor:
 
 
 def answered(model: torch.jit.ScriptModule, examples: tuple[Example, ...], blobs: Reading, max_side: int) -> bytes:
-    """npz of `image_<i>` uint8 [3, H, W] and `probabilities` float32 [G, C]: what the model answers here.
+    """The golden file of a model: what it answers here.
 
     Each image is asked alone, as a node may be asked.
     """
     images = [pixels(example, blobs, max_side) for example in examples]
     with torch.inference_mode(), unprofiled():
         answers = [model(torch.from_numpy(image)[None])[0][0].numpy() for image in images]
-    out = io.BytesIO()
-    arrays: dict[str, Any] = {f"image_{place}": image for place, image in enumerate(images)}
-    np.savez(out, **arrays, probabilities=np.stack(answers).astype(np.float32))
-    return out.getvalue()
+    return golden_file(images, np.stack(answers).astype(np.float32))
