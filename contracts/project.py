@@ -63,9 +63,14 @@ class Data(Shape):
             raise ValueError(_CLASSES_DIFFER)
         return self
 
+    @property
+    def former_names(self) -> dict[str, str]:
+        """Former name -> today's. A name that is a class again is no longer the former name of another."""
+        return {name: now for name, now in self.renamed.items() if name not in self.classes}
+
     def class_of(self, name: str) -> str:
         """Today's name of a class. A class of the card keeps its name, and so does what the card knows nothing of."""
-        return name if name in self.classes else self.renamed.get(name, name)
+        return self.former_names.get(name, name)
 
 
 class Freeze(Shape):

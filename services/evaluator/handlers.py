@@ -80,8 +80,7 @@ def _job(event: TrainingCompleted, project: str, card: ScopeCard, champion: Mode
         compare=card.gates.compare,
         slice_metric=slices.metric if slices else "accuracy",
         slice_keys=slices.keys if slices else (),
-        # A name that is a class again is no longer the former name of another.
-        renamed={name: now for name, now in card.data.renamed.items() if name not in card.data.classes},
+        renamed=card.data.former_names,
     )
 
 
