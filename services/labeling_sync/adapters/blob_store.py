@@ -30,7 +30,7 @@ class BlobPictures:
     async def check(self, uri: str, sha256: str) -> tuple[int, int]:
         """As `Pictures.check`."""
         async with self._places:
-            return await asyncio.to_thread(self._check, uri, sha256)
+            return (await asyncio.to_thread(self._checked, uri, sha256))[1]
 
     async def looked_at(self, images: Sequence[LabelledImage], known: Mapping[str, str]) -> Looked:
         """As `Pictures.looked_at`."""
@@ -43,8 +43,7 @@ class BlobPictures:
             hash_ = known.get(image.sha256)
             try:
                 if hash_ is None:
-                    self._check(image.uri, image.sha256)
-                    hash_ = _perceptual_hash(self._blobs.read(image.uri))
+                    hash_ = _perceptual_hash(self._checked(image.uri, image.sha256)[0])
                 elif not self._blobs.exists(image.uri):
                     raise BadPicture(f"{image.uri} is not in the blob store any more")
                 hashes[image.sha256] = hash_
@@ -52,11 +51,13 @@ class BlobPictures:
                 unreadable[image.sha256] = str(error)
         return Looked(unreadable, hashes)
 
-    def _check(self, uri: str, sha256: str) -> tuple[int, int]:
+    def _checked(self, uri: str, sha256: str) -> tuple[bytes, tuple[int, int]]:
+        """The bytes of a whole, readable picture, with its width and height."""
         if not uri.startswith(f"blob://{sha256}"):
             raise BadPicture(f"{uri} is not the image {sha256}: URI and sha256 must name the same bytes")
         try:
-            return _whole_size(self._blobs.read(uri))
+            data = self._blobs.read(uri)
+            return data, _whole_size(data)
         except (BlobMissing, BadImage) as error:
             raise BadPicture(str(error)) from error
 
@@ -118,16 +119,14 @@ class ParquetManifests:
         return self._blobs.put(out.getvalue(), "parquet")
 
     def _read(self, uri: str) -> Before:
-        import pyarrow.parquet as pq
+        from services.chassis.manifest import read_manifest
 
-        file = pq.ParquetFile(io.BytesIO(self._blobs.read(uri)))
-        columns = ["sha256", "label", "split"]
-        hashed = "perceptual_hash" in file.schema_arrow.names  # one of before near-duplicates has none
-        table = file.read(columns=[*columns, *(["perceptual_hash"] if hashed else [])])
+        table = read_manifest(self._blobs.read(uri), ("sha256", "label", "split", "perceptual_hash"))
         sha256 = table["sha256"].to_pylist()
-        former = json.loads((file.schema_arrow.metadata or {}).get(_FORMER_SIDES, b"{}"))
+        former = json.loads((table.schema.metadata or {}).get(_FORMER_SIDES, b"{}"))
+        hashes = zip(sha256, table["perceptual_hash"].to_pylist(), strict=True)
         return Before(
             labels=dict(zip(sha256, table["label"].to_pylist(), strict=True)),
-            hashes=dict(zip(sha256, table["perceptual_hash"].to_pylist(), strict=True)) if hashed else {},
+            hashes={image: hash_ for image, hash_ in hashes if hash_},  # one of before near-duplicates has none
             sides=former | dict(zip(sha256, table["split"].to_pylist(), strict=True)),
         )

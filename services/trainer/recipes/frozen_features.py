@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from services.chassis.errors import Rejected
 from services.trainer.dataset import Dataset
@@ -60,18 +61,18 @@ def train(dataset: Dataset, parameters: Mapping[str, Any], context: Context) -> 
         unseen = torch.empty(len(known), len(dataset.classes), dtype=torch.float64)
         unseen[in_train], unseen[~in_train] = of_training, logits
         doubted = doubts(known, unseen, labels, dataset.classes)
-    metrics = measured(head, training, validation)
+    metrics = measured(head, training, validation.labels, logits)
     return MadeModel(model, golden, metrics, chosen.max_side, of_validation, eager=plain, doubts=doubted)
 
 
-def measured(head: Head, training: Examples, validation: Examples) -> dict[str, float]:
-    """What to know about a head; what validation cannot tell is left out."""
+def measured(head: Head, training: Examples, labels: Tensor, logits: Tensor) -> dict[str, float]:
+    """What to know about a head, with its logits [n, C] of the validation images; what they cannot tell is left out."""
     return {
         "train_images": float(len(training.labels)),
-        "validation_images": float(len(validation.labels)),
+        "validation_images": float(len(labels)),
         "train_loss": head.loss,
         "train_accuracy": accuracy(head.logits(training.features), training.labels),
         "l2": head.l2,
         "temperature": head.temperature,
-        **validation_metrics(head.logits(validation.features), validation.labels),
+        **validation_metrics(logits, labels),
     }

@@ -4,12 +4,11 @@ Who opens one there sees its label, and beside it why; a label that is changed, 
 a second look.
 """
 
-import json
 from typing import Any
 
-from services.labeling_sync.adapters.label_studio import shapes
+from services.labeling_sync.adapters.label_studio import listing, shapes
 from services.labeling_sync.adapters.label_studio.http import Http, NotThere
-from services.labeling_sync.adapters.label_studio.listing import where
+from services.labeling_sync.adapters.label_studio.listing import all_of, where
 
 TAB = "Second look"
 _WAITS = where(f"data.{shapes.SECOND_LOOK}", "empty", "String", False)
@@ -24,9 +23,7 @@ class SecondLooks:
 
     async def count(self, project_id: int) -> int:
         """How many tasks wait."""
-        query = {"filters": {"conjunction": "and", "items": [_WAITS]}, "ordering": []}
-        params = {"project": project_id, "query": json.dumps(query), "page_size": 1, "include": "id"}
-        return int((await self._http.call("GET", "/api/tasks/", params=params))["total"])
+        return await listing.count(self._http, project_id, [_WAITS])
 
     async def give_back(self, project_id: int, task_id: int, why: str) -> bool:
         """As `Labelling.give_back`. One that was given back before keeps since when."""
@@ -59,7 +56,6 @@ class SecondLooks:
             return
         tabs = await self._http.call("GET", "/api/dm/views/", params={"project": project_id})
         if not any(tab["data"].get("title") == TAB for tab in tabs):
-            filters = {"conjunction": "and", "items": [_WAITS]}
-            data = {"title": TAB, "type": "list", "target": "tasks", "filters": filters, "ordering": []}
+            data = {"title": TAB, "type": "list", "target": "tasks", "filters": all_of([_WAITS]), "ordering": []}
             await self._http.call("POST", "/api/dm/views/", body={"project": project_id, "data": data})
         self._tabs.add(project_id)
