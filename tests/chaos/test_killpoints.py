@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.chaos.killpoints import HANDLERS, STANDING_STILL, every_point
+from tests.chaos.killpoints import STANDING_STILL, every_point
 from tests.chaos.killpoints_doubts import PLAYS as DOUBTS
 from tests.chaos.killpoints_labels import PLAYS as LABELS
+from tests.chaos.killpoints_list import HANDLERS
 from tests.chaos.killpoints_models import PLAYS as MODELS
 from tests.chaos.killpoints_models import SUPERSEDED, WANTED_AGAIN
 from tests.chaos.killpoints_nodes import OVERTAKEN, share_a_model

@@ -1,20 +1,19 @@
 """publish, train, watch: saying events and hearing them."""
 
-import asyncio
 import json
 from pathlib import Path
 
 import pytest
 
 from contracts.events import EVENTS
-from contracts.events.dataset import DatasetRequested, DatasetVersioned
+from contracts.events.dataset import DatasetRequested
 from contracts.events.evaluation import GateResult
 from contracts.events.project import ProjectDefined
 from contracts.events.training import TrainingRequested
 from services.cli.errors import BadInput
 from services.cli.telling import TELLERS, sentence_of
 from services.cli.watching import ago
-from tests.services.cli.world import CARD, FakeClient, defined, refused, run
+from tests.services.cli.world import FakeClient, refused, run, with_dataset
 from tests.services.registry.world import evaluation
 
 
@@ -63,7 +62,7 @@ def test_published_card_is_about_its_own_project(tmp_path: Path) -> None:
 
 
 def test_watch_tells_a_line_an_event(tmp_path: Path) -> None:
-    client = _with_dataset(tmp_path)
+    client = with_dataset(tmp_path)
     lines = run(client, "watch").out.splitlines()
     assert ["project.defined" in lines[0], "dataset.versioned" in lines[1]] == [True, True]
     assert "dataset 1 (" in lines[1]
@@ -103,20 +102,3 @@ def test_a_verdict_tells_what_is_missed_also_when_all_gates_are_passed() -> None
         "All 5 gates passed. Accuracy 80.0% on 100 images. About misses: defective. About slices: accuracy. "
         "About calibration."
     )
-
-
-def _with_dataset(tmp_path: Path) -> FakeClient:
-    client = defined(tmp_path, CARD)
-    event = DatasetVersioned.model_validate(
-        {
-            "dataset_id": "0" * 16,
-            "number": 1,
-            "manifest": {"uri": f"blob://{'1' * 64}.parquet", "sha256": "1" * 64, "size_bytes": 1},
-            "classes": ["functional", "defective"],
-            "counts": [{"label": "functional", "train": 1, "validation": 1, "test": 1}],
-            "labels": 3,
-            "new_labels": 3,
-        }
-    )
-    asyncio.run(client.say(event, project="solar"))
-    return client

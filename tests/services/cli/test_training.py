@@ -1,6 +1,5 @@
 """train and cancel: asking for work, and taking it back."""
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,6 @@ import pytest
 
 from contracts.envelope import Envelope
 from contracts.events.base import Event
-from contracts.events.dataset import DatasetVersioned
 from contracts.events.training import (
     TrainingCancelled,
     TrainingFailed,
@@ -17,7 +15,7 @@ from contracts.events.training import (
     TrainingStarted,
 )
 from contracts.search import Choice, FloatRange, IntRange
-from tests.services.cli.world import CARD, NOW, FakeClient, defined, refused, run
+from tests.services.cli.world import NOW, FakeClient, defined, refused, run, with_dataset
 
 PLAN = TrainingPlan(dataset_id="0" * 16, recipe="frozen-features", seed=0)
 
@@ -25,20 +23,7 @@ PLAN = TrainingPlan(dataset_id="0" * 16, recipe="frozen-features", seed=0)
 @pytest.fixture
 def client(tmp_path: Path) -> FakeClient:
     """A project with a dataset version."""
-    client = defined(tmp_path, CARD)
-    event = DatasetVersioned.model_validate(
-        {
-            "dataset_id": "0" * 16,
-            "number": 1,
-            "manifest": {"uri": f"blob://{'1' * 64}.parquet", "sha256": "1" * 64, "size_bytes": 1},
-            "classes": ["functional", "defective"],
-            "counts": [{"label": "functional", "train": 1, "validation": 1, "test": 1}],
-            "labels": 3,
-            "new_labels": 3,
-        }
-    )
-    asyncio.run(client.say(event, project="solar"))
-    return client
+    return with_dataset(tmp_path)
 
 
 def test_train_asks_with_parameters_of_their_own_types(client: FakeClient) -> None:

@@ -1,5 +1,6 @@
 """The bus of the command line's tests, in memory, and a way to run a command against it."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 
 from contracts.envelope import Envelope, derive_id
 from contracts.events.base import Event
+from contracts.events.dataset import DatasetVersioned
 from contracts.events.prediction import PredictionCompleted, PredictionFailed, PredictionRequested
 from contracts.events.project import ProjectDefined
 from contracts.topology import SERVICES
@@ -183,4 +185,22 @@ def defined(root: Path, card: str = CARD) -> FakeClient:
     file = root / "card.yaml"
     file.write_text(card)
     assert run(client, "project", "apply", str(file)).code == 0
+    return client
+
+
+def with_dataset(root: Path) -> FakeClient:
+    """The project `solar` with a dataset version."""
+    client = defined(root)
+    event = DatasetVersioned.model_validate(
+        {
+            "dataset_id": "0" * 16,
+            "number": 1,
+            "manifest": {"uri": f"blob://{'1' * 64}.parquet", "sha256": "1" * 64, "size_bytes": 1},
+            "classes": ["functional", "defective"],
+            "counts": [{"label": "functional", "train": 1, "validation": 1, "test": 1}],
+            "labels": 3,
+            "new_labels": 3,
+        }
+    )
+    asyncio.run(client.say(event, project="solar"))
     return client
