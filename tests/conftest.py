@@ -1,4 +1,4 @@
-"""Fixtures that start the real servers, once a test run, each only when a test asks for it."""
+"""Fixtures that start the real servers, each only when a test asks for it; all but NATS once a test run."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -38,11 +38,11 @@ def servers_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("servers")
 
 
-@pytest.fixture(scope="session")
-def nats_url(servers_root: Path) -> Iterator[str]:
-    """A nats-server with JetStream and an empty store."""
-    port = free_port()
-    with running(servers.nats(servers_root / "nats", port), servers_root / "nats.log"):
+@pytest.fixture
+def nats_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A nats-server with JetStream and an empty store, for one test: a service hears other tests' projects, too."""
+    root, port = tmp_path_factory.mktemp("nats"), free_port()
+    with running(servers.nats(root / "store", port), root / "nats.log"):
         yield f"nats://{HOST}:{port}"
 
 
