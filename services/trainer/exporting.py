@@ -1,16 +1,20 @@
 """Whether the file that will serve answers as the network that was trained, and as every server expects of a model."""
 
 import io
+import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from services.chassis.errors import Rejected
 from services.trainer.recipes.recipe import MadeModel
+
+log = logging.getLogger(__name__)
 
 TOLERANCE = 1e-5
 _BATCHES = (1, 2, 5)
@@ -36,6 +40,29 @@ def check(made: MadeModel, recipe: str, classes: int) -> None:
         raise Rejected(
             f"the model of the recipe {recipe} cannot be served: {error}. Mend the recipe, then ask again"
         ) from error
+
+
+def with_archive(made: MadeModel) -> MadeModel:
+    """With its network as a `torch.export` archive (pt2) of any batch and image size, too, where that can be made.
+
+    Where it cannot, the model serves none the worse: the log says why.
+    """
+    if made.exported is not None or not isinstance(made.eager, nn.Module):
+        if made.exported is None:
+            log.warning("no torch.export archive is kept: this recipe gives no network to make one of")
+        return made
+    images, _ = golden_of(made.golden)
+    sizes = {0: torch.export.Dim("n"), 2: torch.export.Dim("height"), 3: torch.export.Dim("width")}
+    out = io.BytesIO()
+    try:
+        with torch.no_grad():
+            program = torch.export.export(made.eager, (torch.stack([images[0]] * 2),), dynamic_shapes=(sizes,))
+        torch.export.save(program, out)
+    except Exception as error:
+        # Whatever a network has in it that torch.export does not take: an error of its own for each.
+        log.warning("no torch.export archive is kept, torch does not make one of this network: %s", error)
+        return made
+    return replace(made, exported=out.getvalue())
 
 
 def golden_of(npz: bytes) -> tuple[list[Tensor], NDArray[np.float32]]:

@@ -18,7 +18,7 @@ from services.chassis.recipes import recipe
 from services.trainer.adapters.mlflow_runs import FoundRun, MlflowRuns, RunFacts
 from services.trainer.checkpoints import KeptCheckpoint
 from services.trainer.dataset import COLUMNS, Dataset, NotTrainable
-from services.trainer.exporting import check
+from services.trainer.exporting import check, with_archive
 from services.trainer.job import Job
 from services.trainer.logged.files import files_of
 from services.trainer.recipes.recipe import Context, MadeModel, Pruned, Report, Train
@@ -83,6 +83,7 @@ def _train(job: Job, bench: Bench, checkpoint: KeptCheckpoint) -> Outcome:
             if not bench.keep(made.metrics):
                 bench.runs.complete(begun.result(), facts, files={}, metrics=made.metrics, tags={}, now_ms=now_ms())
                 return Outcome(made.metrics, None)
+            made = with_archive(made) if job.exports else made
             check(made, job.plan.recipe, len(job.classes))
             return _logged(job, facts, bench, begun.result(), dataset, made)
         except Exception as error:
@@ -122,7 +123,7 @@ def _context(job: Job, bench: Bench, begun: "Future[str]", checkpoint: KeptCheck
         bench.on_epoch(done, metrics)
 
     report = unless_hopeless(begun, bench.report)
-    return Context(bench.blobs, bench.kept_root, job.plan.seed, report, checkpoint, log_epoch, job.exports)
+    return Context(bench.blobs, bench.kept_root, job.plan.seed, report, checkpoint, log_epoch)
 
 
 def _check_numbers(metrics: Mapping[str, float]) -> None:

@@ -50,7 +50,7 @@ class Classifier(nn.Module):
         features = torch.stack(seen).mean(dim=0)
         probabilities = torch.softmax(self.head(features), dim=1)
         blame = self.head.blame(features, probabilities.argmax(dim=1))
-        heat = torch.zeros(len(images), self.cells, self.cells, device=images.device)
+        heat = torch.zeros(images.shape[0], self.cells, self.cells, device=images.device)
         for view in range(self.views):
             heat = heat + flipped(self.evidence(maps[view], seen[view], blame), view)
         heat = heat.clamp_min(0.0)

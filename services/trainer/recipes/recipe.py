@@ -29,10 +29,10 @@ class Validated:
 class MadeModel:
     """A trained model as bytes: TorchScript, and the npz of golden images with their answers. Metrics by name.
 
-    `exported` is the same model as a `torch.export` archive (pt2), where the recipe can make one. `doubts` is an npz of
-    what models that did not train on them say of labelled images: `sha256` [n], `probabilities` float32 [n, C],
-    `labels` int64 [n], `classes` [C]. `eager` is the module that `model` was made of, on the CPU and in eval mode: the
-    trainer holds the two against each other.
+    `eager` is the module that `model` was made of, on the CPU and in eval mode: the trainer holds the two against each
+    other. `exported` is the same model as a `torch.export` archive (pt2); where it is wanted and missing, the trainer
+    makes it of `eager`. `doubts` is an npz of what models that did not train on them say of labelled images: `sha256`
+    [n], `probabilities` float32 [n, C], `labels` int64 [n], `classes` [C].
     """
 
     model: bytes
@@ -78,10 +78,7 @@ _UNKEPT = Unkept()
 
 @dataclass(frozen=True)
 class Context:
-    """What a recipe trains in. `kept_root` is where features are kept, `seed` what all chance comes from.
-
-    `exports`: a torch.export archive is wanted as well, from recipes that can make one.
-    """
+    """What a recipe trains in. `kept_root` is where features are kept, `seed` what all chance comes from."""
 
     blobs: Reading
     kept_root: str
@@ -89,7 +86,6 @@ class Context:
     report: Report
     checkpoint: Checkpoint = _UNKEPT
     log_epoch: Callable[[int, Mapping[str, float]], None] = lambda done, metrics: None
-    exports: bool = False
 
     def epoch(self, done: int, total: int, metrics: Mapping[str, float]) -> None:
         """An epoch (or what a recipe counts as one) is done, `done` of `total`, counted from 1.

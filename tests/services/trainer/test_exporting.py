@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from services.chassis.errors import Rejected
-from services.trainer.exporting import check
+from services.trainer.exporting import check, with_archive
 from services.trainer.recipes.recipe import MadeModel
 from tests.chaos.tiny import Tiny
 
@@ -53,6 +53,23 @@ def test_an_export_that_answers_the_same_passes_and_another_does_not() -> None:
     check(replace(MADE, exported=exported(NETWORK)), "mine", 2)
     with pytest.raises(Rejected, match=r"differs by .* from torch.export, in a batch of 1"):
         check(replace(MADE, exported=exported(Tiny(21.0).eval())), "mine", 2)
+
+
+class Undecided(Tiny):
+    """Looks at what it computes to choose the way: torch.export takes no such network."""
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        found: tuple[Tensor, Tensor, Tensor] = super().forward(images)
+        return found if float(found[0].sum()) > 0 else (found[0], found[1] * 0, found[2])
+
+
+@pytest.mark.parametrize("eager", [None, NETWORK.forward, Undecided(20.0).eval()])
+def test_where_no_archive_can_be_made_the_model_stays_and_the_log_says_why(
+    eager: Callable[..., Any] | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = replace(MADE, eager=eager)
+    assert with_archive(made) == made
+    assert "no torch.export archive is kept" in caplog.text
 
 
 class Otherwise(nn.Module):

@@ -1,5 +1,6 @@
-"""Every recipe that comes with Loopline gives the plain network too, which its file is held against."""
+"""Each recipe of Loopline gives the plain network, too, which its file and its archive are held against."""
 
+import io
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from services.chassis.errors import Rejected
 from services.chassis.manifest import read_manifest
 from services.chassis.recipes import checked
 from services.trainer.dataset import COLUMNS, Dataset
-from services.trainer.exporting import check
+from services.trainer.exporting import check, with_archive
 from services.trainer.recipes.recipe import Context
 from services.trainer.training import trainer_of
 from tests.manifests import two_corners
@@ -35,6 +36,13 @@ def test_the_file_answers_as_the_plain_network_and_another_network_is_noticed(
     assert isinstance(network, torch.nn.Module)
     assert not isinstance(network, torch.jit.ScriptModule)
     assert not [part for part in network.modules() if isinstance(part, torch.jit.ScriptModule)]
-    check(made, recipe, 2)
+    archived = with_archive(made)
+    assert archived.exported
+    check(archived, recipe, 2)
+    # Of any image size, and not only of those that it was made with.
+    answers = torch.export.load(io.BytesIO(archived.exported)).module()
+    other = torch.randint(255, (3, 3, 71, 33), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        torch.testing.assert_close(answers(other), network(other))
     with pytest.raises(Rejected, match="from eager"):
         check(replace(made, eager=lambda images: [part + 1e-3 for part in network(images)]), recipe, 2)
