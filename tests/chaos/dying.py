@@ -68,7 +68,7 @@ def shorten() -> None:
     """What a dead service held is free after two seconds instead of fifteen; who waits for it looks every second."""
     topology.CONSUMERS = tuple(replace(row, ack_wait_s=ACK_WAIT_S) for row in topology.CONSUMERS)
     jobs.LEASE_S = LEASE_S
-    delivery._BUSY_PAUSES_S = (1.0,)
+    delivery._BUSY_PAUSES_S = (1.0, 1.0, 2.0, 4.0)
 
 
 if __name__ == "__main__":
