@@ -11,17 +11,21 @@ from services.trainer.recipes.kept import pixels
 from services.trainer.recipes.recipe import Reading
 
 
+def chunks(examples: Sequence[Example], size: int) -> list[Sequence[Example]]:
+    """`size` examples each, the last of what is left."""
+    return [examples[start : start + size] for start in range(0, len(examples), size)]
+
+
 def batches(
-    examples: Sequence[Example], size: int, blobs: Reading, max_side: int, seen: Callable[[Tensor], Tensor]
+    chunks: Sequence[Sequence[Example]], blobs: Reading, max_side: int, seen: Callable[[Tensor], Tensor]
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """(float32 [n, 3, P, P], labels int64 [n]) of `size` examples each, the last of what is left.
+    """(float32 [n, 3, P, P], labels int64 [n]) of each chunk.
 
     `seen` makes what the backbone is given of uint8 [1, 3, H, W].
 
     Raises:
         Rejected: an image is gone or unreadable.
     """
-    chunks = [examples[start : start + size] for start in range(0, len(examples), size)]
 
     def loaded(chunk: Sequence[Example]) -> Tensor:
         with torch.inference_mode():

@@ -11,7 +11,7 @@ from torch import Tensor
 from services.chassis.errors import Rejected
 from services.trainer.dataset import Dataset, Example
 from services.trainer.recipes.backbone import backbone
-from services.trainer.recipes.batches import batches
+from services.trainer.recipes.batches import batches, chunks
 from services.trainer.recipes.classifier import Classifier, classifier, saved
 from services.trainer.recipes.extractor import Extractor, extractor, flipped
 from services.trainer.recipes.features import features_of
@@ -85,7 +85,7 @@ def asked(extract: Any, head: LinearHead, examples: tuple[Example, ...], chosen:
     """Logits float32 [n, C] over the views, as the exported module gives them but for the temperature."""
     found = [torch.empty(0, len(head.bias))]
     with torch.inference_mode():
-        for x, _ in batches(examples, chosen.batch, context.blobs, chosen.max_side, extract.seen):
+        for x, _ in batches(chunks(examples, chosen.batch), context.blobs, chosen.max_side, extract.seen):
             found.append(
                 torch.stack([head(extract.of_seen(flipped(x, view))[1]) for view in range(chosen.views)]).mean(dim=0)
             )

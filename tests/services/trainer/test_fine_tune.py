@@ -14,7 +14,7 @@ from services.chassis.manifest import read_manifest
 from services.chassis.recipes import NotARecipe, checked
 from services.trainer.dataset import COLUMNS, Dataset
 from services.trainer.exporting import check
-from services.trainer.recipes.augmentation import augmented
+from services.trainer.recipes.augmentation import augmented, drawn
 from services.trainer.recipes.fine_tune import train
 from services.trainer.recipes.parameters import FineTune
 from services.trainer.recipes.recipe import Context, MadeModel
@@ -125,13 +125,13 @@ def test_a_loss_that_is_no_number_is_an_answer_and_not_a_crash(blobs: Blobs, dat
 def test_augmentation_comes_from_its_chance_alone_and_can_be_left_out() -> None:
     x = torch.rand(3, 3, 20, 20, generator=torch.Generator().manual_seed(0))
 
-    def drawn(seed: int, **chosen: Any) -> torch.Tensor:
-        return augmented(x, FineTune(**chosen), torch.Generator().manual_seed(seed))
+    def changed(seed: int, **chosen: Any) -> torch.Tensor:
+        return augmented(x, drawn(3, 20, FineTune(**chosen), torch.Generator().manual_seed(seed)))
 
-    assert torch.equal(drawn(1, shift=0.2), drawn(1, shift=0.2))
-    assert not torch.equal(drawn(1, shift=0.2), drawn(2, shift=0.2))
-    torch.testing.assert_close(drawn(1, flips="none", shift=0, brightness=0), x)
-    flipped = drawn(5, flips="both", shift=0, brightness=0)
+    assert torch.equal(changed(1, shift=0.2), changed(1, shift=0.2))
+    assert not torch.equal(changed(1, shift=0.2), changed(2, shift=0.2))
+    torch.testing.assert_close(changed(1, flips="none", shift=0, brightness=0), x)
+    flipped = changed(5, flips="both", shift=0, brightness=0)
     torch.testing.assert_close(flipped.sum(dim=(2, 3)), x.sum(dim=(2, 3)))
 
 
