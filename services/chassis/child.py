@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -47,10 +47,15 @@ class ChildFailed(Exception):
 
 
 class WarmChild:
-    """One child, one job at a time; begun anew after it was stopped or died."""
+    """One child, one job at a time; begun anew after it was stopped or died.
 
-    def __init__(self, module: str, env: Mapping[str, str] | None = None) -> None:
+    `launcher` is a Python module with its arguments that starts the child, in as many processes as it likes: the first
+    of them speaks. After a job that failed all are begun anew, for the others may be waiting for the first.
+    """
+
+    def __init__(self, module: str, env: Mapping[str, str] | None = None, launcher: Sequence[str] = ()) -> None:
         self._module = module
+        self._launcher = tuple(launcher)
         self._env = {**os.environ, **TORCH_ENV, **(env or {})}
         self._process: asyncio.subprocess.Process | None = None
         self._one = asyncio.Lock()
@@ -60,9 +65,9 @@ class WarmChild:
         if self._process and self._process.returncode is None:
             return
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", self._module,
+            sys.executable, "-m", *self._launcher, self._module,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=_LINE_LIMIT,
-            env={**self._env, _PARENT: str(os.getpid())},
+            env={**self._env, _PARENT: "" if self._launcher else str(os.getpid())},
         )  # fmt: skip
 
     async def run(self, job: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
@@ -86,7 +91,7 @@ class WarmChild:
                     await process.stdin.drain()
                 while line := await process.stdout.readline():
                     answer = json.loads(line)
-                    finished = "result" in answer or "error" in answer
+                    finished = "result" in answer or ("error" in answer and not self._launcher)
                     if "error" in answer:
                         raise ChildFailed(answer["error"], rejected=answer["rejected"], away=answer["away"])
                     yield answer
@@ -115,7 +120,8 @@ def serve(handle: Callable[[dict[str, Any], Report], dict[str, Any]], warm: Call
 
     Standard output is the channel, so whatever a library prints goes to standard error. `warm` runs once, first.
     """
-    tether(int(os.environ[_PARENT]))
+    started_by = os.environ[_PARENT]
+    tether(int(started_by) if started_by else None)
     channel = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 

@@ -27,11 +27,13 @@ class Recipe:
     """A way to train. `train` is `package.module:function`, a `services.trainer.recipes.recipe.Train`.
 
     `every_class` says that it needs training images of each class; a recipe that learns what is normal does not.
+    `shared` says that under torchrun all processes train it together; any other is trained by the first alone.
     """
 
     parameters: type[BaseModel]
     train: str
     every_class: bool = True
+    shared: bool = False
 
 
 @lru_cache(maxsize=1)

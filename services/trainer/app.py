@@ -8,7 +8,7 @@ from contracts.events.training import TrainingRequested
 from services.chassis.app import Service
 from services.chassis.child import WarmChild
 from services.chassis.jobs import replica
-from services.trainer.adapters.torch_process import WORKER, TorchProcess, worker_env
+from services.trainer.adapters.torch_process import WORKER, TorchProcess, launcher, worker_env
 from services.trainer.handlers import Ports, on_dataset_versioned, on_training_requested
 from services.trainer.job import Places
 from services.trainer.ports import Trainer
@@ -20,7 +20,7 @@ def build(settings: TrainerSettings | None = None, trainer: Trainer | None = Non
     settings = settings or TrainerSettings()
     service = Service("trainer", settings)
     if trainer is None:
-        child = WarmChild(WORKER, worker_env(settings.mlflow_timeout_s))
+        child = WarmChild(WORKER, worker_env(settings.mlflow_timeout_s), launcher(settings.torchrun))
         places = Places(
             blobs_root=settings.blobs_root,
             kept_root=settings.kept_root,

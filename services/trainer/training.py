@@ -35,7 +35,8 @@ class RecipeRaised(Rejected):
 class Bench:
     """What a training works with. `tags` are of its run besides its own.
 
-    `on_epoch` may raise `Pruned`; what does not `keep` its metrics ends as a run with numbers alone.
+    `on_epoch` may raise `Pruned`; what does not `keep` its metrics ends as a run with numbers alone. `called` tells
+    the other processes of torchrun, where there are any, of a training that all of them share.
     """
 
     runs: MlflowRuns
@@ -45,6 +46,7 @@ class Bench:
     tags: Mapping[str, str] = field(default_factory=dict)
     on_epoch: Callable[[int, Mapping[str, float]], None] = lambda done, metrics: None
     keep: Callable[[Mapping[str, float]], bool] = lambda metrics: True
+    called: Callable[[Job], None] = lambda job: None
 
 
 def train(job: Job, bench: Bench) -> Outcome:
@@ -78,6 +80,8 @@ def _train(job: Job, bench: Bench, checkpoint: KeptCheckpoint) -> Outcome:
             with understood(job.plan.recipe):
                 dataset = read_dataset(job, bench.blobs)
                 train = trainer_of(job.plan.recipe)
+                if recipe(job.plan.recipe).shared:
+                    bench.called(job)
                 made = train(dataset, job.plan.parameters, _context(job, bench, begun, checkpoint))
                 _check_numbers(made.metrics)
             if not bench.keep(made.metrics):

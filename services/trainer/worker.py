@@ -1,12 +1,13 @@
 """The warm child process of the trainer: imports torch and MLflow once, then trains job after job.
 
-python -m services.trainer.worker
+python -m services.trainer.worker, alone or under torchrun: process 0 then speaks, the others train along.
 """
 
 import logging
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ import torch
 from services.chassis.blobs import Blobs
 from services.chassis.child import serve
 from services.trainer.adapters.mlflow_runs import MlflowRuns
+from services.trainer.along import call, dismiss, train_along
 from services.trainer.checkpoints import KeptCheckpoint
 from services.trainer.job import Cancel, Job, Places
 from services.trainer.recipes.extractor import extractor
@@ -21,6 +23,7 @@ from services.trainer.recipes.head import Examples, fit_head
 from services.trainer.recipes.kept import cores
 from services.trainer.recipes.parameters import FrozenFeatures
 from services.trainer.recipes.recipe import Report
+from services.trainer.recipes.sharing import joined, rank
 from services.trainer.searching import search
 from services.trainer.training import Bench, now_ms, train
 
@@ -48,7 +51,9 @@ def handle(given: dict[str, Any], say: Say) -> dict[str, Any]:
             KeptCheckpoint(places.kept_root, cancel.claim).drop()
         return {"cancelled": not (ended and ended.finished)}
     job = Job.model_validate(given["job"])
-    bench = Bench(runs, Blobs(places.blobs_root, make=False), places.kept_root, paced(say))
+    bench = Bench(
+        runs, Blobs(places.blobs_root, make=False), places.kept_root, paced(say), called=partial(call, places)
+    )
     made = search(job, bench, places.studies_url) if job.plan.search else train(job, bench).made
     return made.model_dump(mode="json") if made else {}
 
@@ -76,4 +81,9 @@ def warm() -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(stream=sys.stderr)
-    serve(handle, warm)
+    with joined():
+        if rank() == 0:
+            serve(handle, warm)
+            dismiss()
+        else:
+            train_along()

@@ -1,6 +1,7 @@
 """The warm child process that trains: the service itself imports neither torch nor MLflow."""
 
 import asyncio
+import shlex
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any, Protocol, cast
@@ -24,6 +25,11 @@ def worker_env(mlflow_timeout_s: int) -> dict[str, str]:
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     }
+
+
+def launcher(torchrun: str) -> tuple[str, ...]:
+    """What starts the child, as `WarmChild` takes it, from the arguments of torchrun; nothing for none."""
+    return ("torch.distributed.run", *shlex.split(torchrun), "-m") if torchrun else ()
 
 
 class Child(Protocol):

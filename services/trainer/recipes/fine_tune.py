@@ -21,6 +21,7 @@ from services.trainer.recipes.making import GOLDEN, answered, labels_of, validat
 from services.trainer.recipes.network import Network
 from services.trainer.recipes.parameters import FineTune
 from services.trainer.recipes.recipe import Context, MadeModel
+from services.trainer.recipes.sharing import first
 from services.trainer.recipes.tuning import Tuning
 
 _L2_AT_FIRST = 1e-4
@@ -39,7 +40,9 @@ def train(dataset: Dataset, parameters: Mapping[str, Any], context: Context) -> 
     weights = class_weights(labels, classes, chosen.class_weight == "balanced")
     plain = backbone(chosen.backbone, chosen.image_px)
     try:
-        network = Network(plain, *begun(Examples(features_of(training, chosen, context), labels), weights))
+        with first():
+            features = features_of(training, chosen, context)
+        network = Network(plain, *begun(Examples(features, labels), weights))
         extract = Extractor(plain, plain, chosen.image_px)
         tuning = Tuning(network, extract, training, weights.to(torch.float32), chosen, context)
         tuned, metrics = tuning.run()

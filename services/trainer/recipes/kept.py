@@ -31,8 +31,8 @@ class Keeping(Protocol):
 
 
 def cores() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0))
+    """How many this process may use: its share, where torchrun started several on this machine."""
+    return max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def pixels(example: Example, blobs: Reading, max_side: int) -> Pixels:

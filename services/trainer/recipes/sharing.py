@@ -6,11 +6,15 @@ Alone, all of this does nothing: a recipe is written once.
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+# Those that wait for work wait for hours. Who waits for the dead is ended by torchrun.
+_PATIENCE = timedelta(days=365)
 
 
 def rank() -> int:
@@ -29,7 +33,7 @@ def joined() -> Iterator[None]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
         yield
         return
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=_PATIENCE)
     try:
         yield
     finally:
@@ -54,8 +58,18 @@ def share(batch: Tensor) -> tuple[Tensor, Tensor]:
     return mine, torch.full((len(mine),), weight)
 
 
+@contextmanager
+def first() -> Iterator[None]:
+    """Process 0 goes through before the others: they find what it kept."""
+    if rank() != 0:
+        told(None)
+    yield
+    if rank() == 0:
+        told(None)
+
+
 def told(value: bytes | None) -> bytes | None:
-    """What process 0 has, in all of them: a checkpoint, so that all go on from the same."""
+    """What process 0 has, in all of them; all have to ask."""
     if size() == 1:
         return value
     found = [value]
