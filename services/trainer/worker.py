@@ -51,9 +51,8 @@ def handle(given: dict[str, Any], say: Say) -> dict[str, Any]:
             KeptCheckpoint(places.kept_root, cancel.claim).drop()
         return {"cancelled": not (ended and ended.finished)}
     job = Job.model_validate(given["job"])
-    bench = Bench(
-        runs, Blobs(places.blobs_root, make=False), places.kept_root, paced(say), called=partial(call, places)
-    )
+    blobs = Blobs(places.blobs_root, make=False)
+    bench = Bench(runs, blobs, places.kept_root, paced(say), called=partial(call, places))
     made = search(job, bench, places.studies_url) if job.plan.search else train(job, bench).made
     return made.model_dump(mode="json") if made else {}
 
