@@ -65,7 +65,7 @@ def run(service: str, faults: Faults, env: Mapping[str, str]) -> None:
 
 
 def shorten() -> None:
-    """What a dead service held is free after two seconds instead of fifteen; who waits for it looks every second."""
+    """What a dead service held is free after 2 s instead of 15; who waits for it does so in seconds, too."""
     topology.CONSUMERS = tuple(replace(row, ack_wait_s=ACK_WAIT_S) for row in topology.CONSUMERS)
     jobs.LEASE_S = LEASE_S
     delivery._BUSY_PAUSES_S = (1.0, 1.0, 2.0, 4.0)
