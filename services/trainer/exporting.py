@@ -47,9 +47,10 @@ def with_archive(made: MadeModel) -> MadeModel:
 
     Where it cannot, the model serves none the worse: the log says why.
     """
-    if made.exported is not None or not isinstance(made.eager, nn.Module):
-        if made.exported is None:
-            log.warning("no torch.export archive is kept: this recipe gives no network to make one of")
+    if made.exported is not None:
+        return made
+    if not isinstance(made.eager, nn.Module):
+        log.warning("no torch.export archive is kept: this recipe gives no network to make one of")
         return made
     images, _ = golden_of(made.golden)
     sizes = {0: torch.export.Dim("n"), 2: torch.export.Dim("height"), 3: torch.export.Dim("width")}

@@ -19,6 +19,7 @@ from services.trainer.recipes.batches import batches, chunks
 from services.trainer.recipes.device import compiled, device, mixed
 from services.trainer.recipes.extractor import Extractor
 from services.trainer.recipes.head import NotFinite
+from services.trainer.recipes.making import labels_of
 from services.trainer.recipes.network import Network
 from services.trainer.recipes.parameters import FineTune
 from services.trainer.recipes.recipe import Context
@@ -130,7 +131,7 @@ class Tuning:
 
     def _balance(self, batch: Sequence[Example]) -> float:
         """The mean of the class weights in a batch, by which its loss is divided, as of one process."""
-        return float(self._weights[[example.label for example in batch]].mean())
+        return float(self._weights[labels_of(batch)].mean())
 
     def _state(self) -> bytes:
         out = io.BytesIO()
@@ -146,7 +147,7 @@ class Tuning:
         return out.getvalue()
 
     def _restore(self, saved: bytes) -> None:
-        state = torch.load(io.BytesIO(saved), map_location=self._device, weights_only=True)
+        state = torch.load(io.BytesIO(saved), map_location="cpu", weights_only=True)
         self._network.load_state_dict(state["network"])
         self._average.load_state_dict(state["average"])
         self._optimiser.load_state_dict(state["optimiser"])
